@@ -1,0 +1,1 @@
+"""cheapfirst: the cheapest model that still does the job, proved by checks in code."""

@@ -1,0 +1,122 @@
+"""Every error cheapfirst raises, in one tree. Each message says what happened, where, what is allowed and what to do.
+
+    CheapfirstError
+    ├── PolicyError            the policy table is wrong: file, key, what is allowed, the nearest match
+    ├── CatalogError           a price or capability file cannot be read
+    ├── RequestError           the caller's request is wrong (unknown task, empty messages, unusable schema)
+    │   └── NoModelFits        no model the policy allows can take this request; says what each one lacks
+    ├── RequestFailed          the request ran and has no acceptable answer; carries every attempt
+    │   ├── AnswerRejected     the last tier's answer failed its checks; carries that answer and its verdict
+    │   ├── AnswerCutOff       the answer was still cut off when no attempt with more room was left
+    │   ├── UpstreamFault      the provider failed and no attempt was left; carries the fault
+    │   ├── DeadlineExceeded   the request's overall deadline (seconds) passed
+    │   └── CostCeilingReached the next attempt could have cost more than the request's ceiling (USD)
+    ├── LedgerError            a ledger cannot be read (recording never raises)
+    ├── SimulatorError         the simulator was given something it cannot serve
+    └── MissingExtra           an optional dependency is not installed; says the command that installs it
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cheapfirst.messages import Answer, Attempt, Fault
+
+
+class CheapfirstError(Exception):
+    """Base of every error cheapfirst raises."""
+
+
+class PolicyError(CheapfirstError):
+    """The policy table is wrong. `problems` holds every one found, each a full sentence."""
+
+    def __init__(self, problems: Iterable[str], *, source: str = "policy") -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+
+
+class CatalogError(CheapfirstError):
+    """A price or capability source cannot be read."""
+
+
+class RequestError(CheapfirstError):
+    """The caller's request is wrong; nothing was sent upstream."""
+
+
+class NoModelFits(RequestError):
+    """No model the policy allows can take this request. `lacks` maps model -> what it lacks."""
+
+    def __init__(self, task: str, lacks: dict[str, str]) -> None:
+        self.task = task
+        self.lacks = dict(lacks)
+        detail = "; ".join(f"{model}: {why}" for model, why in self.lacks.items()) or "the route names no model"
+        super().__init__(
+            f"no model fits this request for task {task!r}: {detail}. "
+            "Shorten the request, or give the tier a model that has what is missing."
+        )
+
+
+class RequestFailed(CheapfirstError):
+    """The request ran and has no acceptable answer. `attempts` is the whole trail, each with its cost."""
+
+    def __init__(self, sentence: str, *, request_id: str, attempts: tuple[Attempt, ...] = ()) -> None:
+        self.request_id = request_id
+        self.attempts = attempts
+        super().__init__(f"{sentence} (request {request_id})")
+
+
+class AnswerRejected(RequestFailed):
+    """The last tier's answer failed its checks. `answer` is the best one, with its verdict."""
+
+    def __init__(
+        self, sentence: str, *, request_id: str, attempts: tuple[Attempt, ...] = (), answer: Answer | None = None
+    ) -> None:
+        self.answer = answer
+        super().__init__(sentence, request_id=request_id, attempts=attempts)
+
+
+class AnswerCutOff(RequestFailed):
+    """The answer was still cut off when no attempt with more room was left."""
+
+
+class UpstreamFault(RequestFailed):
+    """The provider failed and no attempt was left. `fault` names how."""
+
+    def __init__(
+        self, sentence: str, *, request_id: str, attempts: tuple[Attempt, ...] = (), fault: Fault | None = None
+    ) -> None:
+        self.fault = fault
+        super().__init__(sentence, request_id=request_id, attempts=attempts)
+
+
+class DeadlineExceeded(RequestFailed):
+    """The request's overall deadline (seconds, across all attempts) passed."""
+
+
+class CostCeilingReached(RequestFailed):
+    """The next attempt's worst case would exceed the request's cost ceiling (USD)."""
+
+
+class LedgerError(CheapfirstError):
+    """A ledger cannot be opened or read. Recording never raises this."""
+
+
+class SimulatorError(CheapfirstError):
+    """The simulator was given something it cannot serve."""
+
+
+class MissingExtra(CheapfirstError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}. Install it with: pip install 'cheapfirst[{extra}]'")
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return a hint like `; did you mean "extract"?` for a mistyped word, or "" when nothing is close."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,128 @@
+"""The policy as data: tiers, routes, limits, models, upstream. Loading, validating and diffing live beside it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct, field
+
+from cheapfirst.messages import Shape, StreamMode
+from cheapfirst.policy.checks import Check
+
+
+class Tier(Struct, frozen=True, kw_only=True):
+    """A price class: its models in order of preference. The first is tried first, the rest on provider faults."""
+
+    name: str
+    models: tuple[str, ...]
+
+
+class LongPrompt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prompts estimated over `tokens` start on `tier` instead of the route's own."""
+
+    tokens: int
+    tier: str
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One row of the policy: how a task is served."""
+
+    task: str
+    tier: str  # resolved when loaded: given, or derived from difficulty, shape and user_facing
+    tier_reason: str  # sentence: why this tier
+    shape: Shape = "text"
+    difficulty: Literal["easy", "hard"] = "easy"
+    user_facing: bool = False
+    checks: tuple[Check, ...] = ()
+    max_tokens: int = 4096  # room for the first attempt; cut-offs get `limits.room` times more
+    temperature: float | None = None  # absent: 0 for json, the upstream's own otherwise
+    stream: StreamMode = "hold"  # how `stream()` behaves: pass or hold
+    escalate: bool = True  # go one tier up on a bad verdict
+    reask: bool = False  # first ask the same model again, with the verdict
+    on_reject: Literal["raise", "return"] = "raise"  # when the last tier's answer is bad
+    align: tuple[str, ...] | None = None  # alignments allowed; absent: all
+    long_prompt: LongPrompt | None = None
+    prompt: str | None = None  # system instructions; absent: none added
+    prompts: dict[str, str] = field(default_factory=dict)  # variants by tier or model; win over `prompt`
+    params: dict[str, object] = field(default_factory=dict)  # further wire fields, e.g. reasoning, provider
+
+
+class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seconds. `total` bounds one attempt; `deadline` in limits bounds the request."""
+
+    connect: float = 5.0
+    first_token: float = 30.0
+    silence: float = 30.0
+    total: float = 90.0
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on one request, over all its attempts."""
+
+    max_attempts: int = 6  # upstream calls
+    retries: int = 2  # the same call again after a passing fault
+    room: int = 4  # how many times more room after a cut-off
+    escalations: int = 1  # tiers up
+    deadline: float = 120.0  # seconds
+    max_cost: Decimal | None = None  # USD; absent: no ceiling
+    concurrency: int = 16  # requests at once in `batch`
+    timeouts: Timeouts = Timeouts()
+
+
+class ModelOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user knows better than the catalog. Prices in USD per million tokens."""
+
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    request: Decimal | None = None  # USD per request
+    context: int | None = None  # tokens, prompt and answer together
+    max_output: int | None = None  # tokens
+    tools: bool | None = None
+    vision: bool | None = None
+    structured: Literal["json_schema", "json_object", "prompt"] | None = None
+
+
+class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where requests go. The key itself never stands in the table, only the variable's name."""
+
+    base_url: str = "https://openrouter.ai/api/v1"
+    key_env: str = "OPENROUTER_API_KEY"
+    title: str = "cheapfirst"  # attribution: X-OpenRouter-Title
+    referer: str | None = None  # attribution: HTTP-Referer
+    native_fallback: bool | None = None  # send the `models` array; absent: when base_url is OpenRouter's
+
+
+class LedgerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where requests are recorded."""
+
+    path: str | None = None  # absent: CHEAPFIRST_LEDGER, else the user's data directory
+    durability: Literal["process", "fsync"] = "process"  # survive the process, or the machine too
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """The whole table, validated."""
+
+    tiers: tuple[Tier, ...]  # cheapest first
+    routes: dict[str, Route]
+    limits: Limits = Limits()
+    models: dict[str, ModelOverride] = field(default_factory=dict)
+    upstream: Upstream = Upstream()
+    ledger: LedgerOptions = LedgerOptions()
+    default_task: str = "chat"
+    source: str = "built-in"  # the file it came from
+    hash: str = ""  # content hash, 12 hex digits; equal for equal meaning
+
+    def tier(self, name: str) -> Tier:
+        """The tier of that name. Raises KeyError."""
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        raise KeyError(name)
+
+    @property
+    def premium(self) -> Tier:
+        """The last tier: what the baseline is computed on."""
+        return self.tiers[-1]

@@ -195,3 +195,25 @@ class Answer(Struct, frozen=True, kw_only=True):
         if self.cost is None or self.baseline is None:
             return None
         return self.baseline - self.cost
+
+
+Ending: TypeAlias = Literal[
+    "accepted", "returned", "rejected", "cut-off", "fault", "deadline", "ceiling", "cancelled", "error"
+]
+"""How a request ended. `returned`: a rejected answer handed back because the route says so."""
+
+
+class Story(Struct, frozen=True, kw_only=True):
+    """One finished request, whole: what the ledger records."""
+
+    request: Request
+    plan: Plan
+    attempts: tuple[Attempt, ...]
+    ending: Ending
+    time: float  # Unix seconds when the request began
+    duration: float  # seconds, until the answer was ready
+    first_token: float | None = None  # seconds until the caller could see the first text; absent: not streamed
+    winner: int | None = None  # number of the attempt whose answer was handed out; absent: none
+    escalated: bool = False
+    cost: Decimal | None = None  # USD over all attempts; None: unknown
+    baseline: Decimal | None = None  # USD on the premium model alone; None: unknown

@@ -1,0 +1,5 @@
+"""`python -m cheapfirst` is the `cheapfirst` command."""
+
+from cheapfirst.cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""`cheapfirst explain TASK`: which attempts the policy allows for a request, and why. Calls nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cheapfirst.cli import options, screen
+from cheapfirst.messages import Plan
+from cheapfirst.money import show
+from cheapfirst.router import Router
+
+
+@click.command()
+@options.request_options
+@click.option("--stream", "streamed", is_flag=True, help="Plan it as a streamed request.")
+@options.json_option
+@options.policy_option
+def command(
+    task: str,
+    text: str | None,
+    input_file: Path | None,
+    schema_file: Path | None,
+    base_url: str | None,
+    streamed: bool,
+    as_json: bool,
+    policy_file: Path | None,
+    **request: Any,
+) -> None:
+    """Print the plan of a request of TASK on TEXT (or --file, or stdin) without calling anyone."""
+    said = options.read_input(text, input_file)
+    given = options.given(schema=options.read_schema_file(schema_file), **request)
+    with Router(policy_file, base_url=base_url, ledger=False) as router:
+        plan = router.explain(task, said, stream=streamed, **given)
+    if as_json:
+        screen.print_json(plan)
+    else:
+        _print(plan)
+
+
+WHEN = {
+    "start": "first",
+    "downgrade": "form refused",
+    "cut-off": "cut off",
+    "fault": "provider fails",
+    "re-ask": "rejected",
+    "reject": "rejected",
+}
+
+
+def _print(plan: Plan) -> None:
+    out = screen.console()
+    out.print(f"[bold]{plan.task}[/bold]: {'; '.join(plan.reasons)}.", soft_wrap=True)
+    rows = [
+        (
+            number,
+            WHEN[planned.on],
+            planned.tier,
+            planned.model,
+            planned.form,
+            f"{planned.max_tokens:,}",
+            show(planned.worst_case),
+            "; ".join(planned.reasons),
+        )
+        for number, planned in enumerate(plan.attempts, start=1)
+    ]
+    columns = ("#", "when", "tier", "model", "form", "room", "at most", "why")
+    out.print(screen.table("Attempts allowed", columns, rows, right=("#", "room", "at most")))
+    for skip in plan.skipped:
+        out.print(f"skipped {skip.model} ({skip.tier}): {skip.reason}", soft_wrap=True, markup=False)
+    ceiling = f", {show(plan.max_cost)} in all" if plan.max_cost is not None else ""
+    out.print(
+        f"Bounds: {plan.max_attempts} upstream calls, {plan.retries} retries of one call, {plan.deadline:g} s{ceiling}. "
+        f"Checks: {', '.join(plan.checks) or 'none'}. If the last tier's answer is bad: {plan.on_reject}. "
+        f"Prompt: about {plan.prompt_tokens:,} tokens. Policy {plan.policy_hash}.",
+        soft_wrap=True,
+        markup=False,
+    )

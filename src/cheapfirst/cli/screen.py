@@ -1,0 +1,47 @@
+"""What people see in the terminal: tables, shares and lines, in one place so that every screen looks alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
+
+import click
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
+    """A console that uses colour only on a terminal and respects NO_COLOR (rich does both)."""
+    return Console(stderr=stderr, file=file, highlight=False)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> Table:
+    """A table; the columns named in `right` are aligned right (numbers). Cells are shown as they are, not as markup."""
+    made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return made
+
+
+def share(part: int, whole: int) -> str:
+    """`part` of `whole` in per cent with one decimal, or "-" when there is nothing to share."""
+    return f"{100 * part / whole:.1f}%" if whole else "-"
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people: `180 ms`, `2.41 s`, or "-" when there is none."""
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON on stdout; money becomes decimal strings, so that no digit is lost."""
+    builtins = msgspec.to_builtins(data, str_keys=True, enc_hook=str)
+    click.echo(json.dumps(builtins, indent=2, ensure_ascii=False))

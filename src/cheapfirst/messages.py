@@ -71,6 +71,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     shape: Shape
     tier: str  # the tier it starts on
     attempts: tuple[Planned, ...]
+    tiers: tuple[str, ...] = ()  # the policy's tiers, cheapest first; empty: not said
     skipped: tuple[Skipped, ...] = ()
     reasons: tuple[str, ...] = ()  # sentences: why this tier, these checks, this mode
     forced: bool = False

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from cheapfirst.checks import calls, content, grounded, language, parse, refusal, repetition
+from cheapfirst.checks import calls, content, covered, grounded, language, parse, percent, refusal, repetition, unique
 from cheapfirst.checks import custom as functions
 from cheapfirst.checks.context import Context
 from cheapfirst.checks.schema import Schema
@@ -26,6 +26,9 @@ CHECKS: dict[str, Callable[[Any, Context, Any], Sequence[Finding]]] = {
     "language": language.language,
     "repetition": repetition.repetition,
     "grounded": grounded.grounded,
+    "covered": covered.covered,
+    "percent": percent.percent,
+    "unique": unique.unique,
 }
 """Name in the table -> the function that checks."""
 

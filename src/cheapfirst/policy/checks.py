@@ -66,6 +66,24 @@ class Grounded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     exclude: list[str] = []  # dotted paths to leave out (free-text fields, labels)
 
 
+class Covered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer must use what the source hands over: its figures, its quoted names, the tools it asks for."""
+
+    figures: bool = True
+    quotes: bool = True
+    tools: bool = True  # only where tools are called
+
+
+class Percent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A percentage of the source (7 %) must come as a fraction (0.07) where the schema does not speak of percent."""
+
+
+class Unique(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """No two tool calls, or items of the list at `path`, may be identical."""
+
+    path: str | None = None  # dotted path of the list; absent: the tool calls, or the answer itself when it is a list
+
+
 class Python(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's own function, `package.module:function`; called as `function(value, context)`."""
 
@@ -78,7 +96,21 @@ class Custom(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
 
 
-Check: TypeAlias = Length | Regex | Enum | Required | Refusal | Language | Repetition | Grounded | Python | Custom
+Check: TypeAlias = (
+    Length
+    | Regex
+    | Enum
+    | Required
+    | Refusal
+    | Language
+    | Repetition
+    | Grounded
+    | Covered
+    | Percent
+    | Unique
+    | Python
+    | Custom
+)
 
 CHECKS: dict[str, type[Check]] = {
     "length": Length,
@@ -89,6 +121,9 @@ CHECKS: dict[str, type[Check]] = {
     "language": Language,
     "repetition": Repetition,
     "grounded": Grounded,
+    "covered": Covered,
+    "percent": Percent,
+    "unique": Unique,
     "python": Python,
 }
 """Name in the table -> its options. `Custom` has no name of its own: it takes the registered ones."""

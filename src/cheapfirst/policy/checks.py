@@ -129,6 +129,10 @@ CHECKS: dict[str, type[Check]] = {
 """Name in the table -> its options. `Custom` has no name of its own: it takes the registered ones."""
 
 
+ALIGNMENTS: tuple[str, ...] = ("key", "number", "integer", "boolean", "list", "enum")
+"""The changes of spelling that a route may allow between an answer and its schema (`align`); absent allows all."""
+
+
 def name_of(check: Check) -> str:
     """The check's name as the table spells it."""
     if isinstance(check, Custom):

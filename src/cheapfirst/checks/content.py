@@ -25,7 +25,7 @@ def words(text: str) -> int:
 
 
 def length(value: Any, context: Context, options: Length) -> Sequence[Finding]:
-    """The answer's characters, words and items stay within the bounds. Codes: length.<unit>, length.not-text."""
+    """The answer's characters, words and items stay within the bounds. Codes: length.<unit>, length.not_text."""
     found: list[Finding] = []
     for path, node in _places(value, context, options.path):
         text = node if isinstance(node, str) else context.text if options.path is None else None
@@ -37,14 +37,14 @@ def length(value: Any, context: Context, options: Length) -> Sequence[Finding]:
         if isinstance(node, list | dict):
             found += _bounds("items", len(node), options.min_items, options.max_items, path)
         elif options.min_items is not None or options.max_items is not None:
-            found.append(_finding("length.not-list", f"{_at(path)} has no items to count: {shown(node)}.", path))
+            found.append(_finding("length.not_list", f"{_at(path)} has no items to count: {shown(node)}.", path))
     return found
 
 
 def regex(value: Any, context: Context, options: Regex) -> Sequence[Finding]:
     """Each string at `path` (or the text) matches the pattern, or none does when `forbid`. Linear-time engine.
 
-    Codes: regex.no-match, regex.forbidden, regex.not-text, regex.pattern (the pattern itself cannot be used).
+    Codes: regex.no_match, regex.forbidden, regex.not_text, regex.pattern (the pattern itself cannot be used).
     """
     try:
         wanted = schema.read({"type": "string", "pattern": options.pattern})
@@ -55,9 +55,9 @@ def regex(value: Any, context: Context, options: Regex) -> Sequence[Finding]:
     for path, node in _places(value, context, options.path):
         text = node if isinstance(node, str) else context.text if options.path is None else None
         if text is None:
-            found.append(_finding("regex.not-text", f"{_at(path)} is not text: {shown(node)}.", path))
+            found.append(_finding("regex.not_text", f"{_at(path)} is not text: {shown(node)}.", path))
         elif (not wanted.findings(text)) == options.forbid:
-            what = ("regex.forbidden", "contains the forbidden") if options.forbid else ("regex.no-match", "lacks the")
+            what = ("regex.forbidden", "contains the forbidden") if options.forbid else ("regex.no_match", "lacks the")
             found.append(_finding(what[0], f"{_at(path)} {what[1]} pattern {shown(options.pattern)}.", path))
     return found
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from cheapfirst.checks.context import Context
+from cheapfirst.checks.declared import functions
 from cheapfirst.checks.numerals import numbers, plain
 from cheapfirst.checks.paths import leaves, shown
 from cheapfirst.messages import Finding
@@ -108,10 +109,9 @@ def _uncalled(value: Any, context: Context) -> Iterator[str]:
     asked = _stems(context.source or "")
     called = {call.get("name") for call in value}
     told = set().union(*(_stems(str(name)) for name in called)) if called else set()
-    for tool in context.tools or ():
-        function = tool.get("function", tool) if isinstance(tool, dict) else {}
-        name = function.get("name") if isinstance(function, dict) else None
-        if isinstance(name, str) and name not in called:
+    for function in functions(context.tools):
+        name = function["name"]
+        if name not in called:
             telling = _stems(name) - told - _stems(_COMMON)
             if telling and telling <= asked:
                 yield name

@@ -28,11 +28,18 @@ def described(schema: Wire | None, path: Path) -> list[Wire]:
     return current
 
 
-def parameters(context: Context, name: object) -> Wire | None:
-    """The parameters' schema of the tool called `name`; None when no such tool was declared."""
-    for tool in context.tools or ():
-        function = tool.get("function", tool) if isinstance(tool, dict) else {}
-        if isinstance(function, dict) and function.get("name") == name:
+def functions(tools: list[Any] | None) -> Iterator[Wire]:
+    """The declared functions of a request's tools, whatever else stands among them."""
+    for tool in tools or ():
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            yield function
+
+
+def tool(tools: list[Any] | None, name: object) -> Wire | None:
+    """The parameters' schema of a tool; empty when it declares none, None when no tool has that name."""
+    for function in functions(tools):
+        if function["name"] == name:
             found = function.get("parameters")
             return found if isinstance(found, dict) else {}
     return None
@@ -43,7 +50,7 @@ def schema_for(value: Any, context: Context, path: Path) -> tuple[Wire | None, P
     if not context.called:
         return context.schema, path
     if len(path) >= 2 and path[1] == "arguments":
-        return parameters(context, value[path[0]].get("name")), path[2:]
+        return tool(context.tools, value[path[0]].get("name")), path[2:]
     return None, ()
 
 

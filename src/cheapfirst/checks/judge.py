@@ -10,7 +10,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from cheapfirst.checks import calls, content, covered, grounded, language, parse, percent, refusal, repetition, unique
+from cheapfirst.checks import (
+    arguments,
+    calls,
+    content,
+    covered,
+    declared,
+    grounded,
+    language,
+    parse,
+    percent,
+    refusal,
+    repetition,
+    unique,
+)
 from cheapfirst.checks import custom as functions
 from cheapfirst.checks.context import Context
 from cheapfirst.checks.schema import Schema
@@ -117,7 +130,7 @@ def _read(
     if not outcome.text.strip() and not outcome.message.get("refusal"):
         return _unreadable("parse.empty", "The answer has no text.")
     if cut:
-        return _unreadable("parse.cut-off", "The text was cut off.", value=outcome.text)
+        return _unreadable("parse.cut_off", "The text was cut off.", value=outcome.text)
     return _Reading(value=outcome.text, checked=())
 
 
@@ -127,19 +140,30 @@ def _json(outcome: Outcome, schema: Schema | None, align: tuple[str, ...] | None
         code = "parse.incomplete" if result.incomplete else result.code
         return _unreadable(code, result.sentence, incomplete=result.incomplete)
     if cut and not _whole(result):
-        return _unreadable("parse.cut-off", "The answer was cut off, and what came is not one complete JSON value.")
+        return _unreadable("parse.cut_off", "The answer was cut off, and what came is not one complete JSON value.")
     found = schema.findings(result.value) if schema is not None else ()
     checked = ("parse", "schema") if schema is not None else ("parse",)
     return _Reading(value=result.value, trail=result.trail, findings=found, checked=checked)
 
 
 def _calls(outcome: Outcome, tools: list[Any], align: tuple[str, ...] | None, cut: bool) -> _Reading:
-    result = calls.read(outcome.message, tools)
+    result = calls.read(outcome.message, tools, align=align)
     if isinstance(result, parse.Unparsed):
         return _unreadable(result.code, result.sentence, incomplete=result.incomplete, checked="calls")
     if cut and not _whole(result):
-        return _unreadable("calls.cut-off", "The answer was cut off inside its tool calls.", checked="calls")
-    return _Reading(value=result.value, trail=result.trail, called=True, checked=("calls",))
+        return _unreadable("calls.cut_off", "The answer was cut off inside its tool calls.", checked="calls")
+    found = [
+        _of_call(finding, number)
+        for number, call in enumerate(result.value)
+        for finding in arguments.findings(call["arguments"], declared.tool(tools, call["name"]))
+    ]
+    return _Reading(value=result.value, trail=result.trail, findings=tuple(found), called=True, checked=("calls",))
+
+
+def _of_call(finding: Finding, number: int) -> Finding:
+    """The same finding, told about a call's arguments."""
+    code = "calls." + finding.code.partition(".")[2]
+    return Finding(check="calls", code=code, sentence=finding.sentence, path=(number, "arguments", *finding.path))
 
 
 def _whole(result: parse.Parsed) -> bool:

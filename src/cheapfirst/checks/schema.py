@@ -32,21 +32,21 @@ Convert = Callable[[Any], Any]
 _CODES = {
     "additionalProperties": "additional",
     "unevaluatedProperties": "additional",
-    "additionalItems": "additional-items",
-    "unevaluatedItems": "additional-items",
-    "anyOf": "any-of",
-    "oneOf": "one-of",
-    "multipleOf": "multiple-of",
+    "additionalItems": "additional_items",
+    "unevaluatedItems": "additional_items",
+    "anyOf": "any_of",
+    "oneOf": "one_of",
+    "multipleOf": "multiple_of",
     "exclusiveMinimum": "minimum",
     "exclusiveMaximum": "maximum",
-    "minLength": "min-length",
-    "maxLength": "max-length",
-    "minItems": "min-items",
-    "maxItems": "max-items",
-    "minProperties": "min-properties",
-    "maxProperties": "max-properties",
-    "uniqueItems": "unique-items",
-    "propertyNames": "property-names",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "minItems": "min_items",
+    "maxItems": "max_items",
+    "minProperties": "min_properties",
+    "maxProperties": "max_properties",
+    "uniqueItems": "unique_items",
+    "propertyNames": "property_names",
     "contentEncoding": "content",
     "contentMediaType": "content",
     "falseSchema": "never",
@@ -276,14 +276,14 @@ def _refused(error: Exception) -> tuple[Finding, ...]:
             found = listing()
             return tuple(
                 _finding(
-                    "schema.type-check",
+                    "schema.type_check",
                     f"{_place(tuple(item['loc']))} was refused: {item['msg']}.",
                     tuple(item["loc"]),
                 )
                 for item in found[:MAX_FINDINGS]
             )
         except Exception:  # noqa: BLE001 - an exception of the user's own that has something else called `errors`
-            return (_finding("schema.type-check", f"The caller's type refused it: {type(error).__name__}.", ()),)
+            return (_finding("schema.type_check", f"The caller's type refused it: {type(error).__name__}.", ()),)
     if isinstance(error, msgspec.ValidationError):
-        return (_finding("schema.type-check", f"The caller's type refused it: {error}.", ()),)
-    return (_finding("schema.type-check", f"The caller's type refused it: {type(error).__name__}.", ()),)
+        return (_finding("schema.type_check", f"The caller's type refused it: {error}.", ()),)
+    return (_finding("schema.type_check", f"The caller's type refused it: {type(error).__name__}.", ()),)

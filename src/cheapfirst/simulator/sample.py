@@ -1,0 +1,63 @@
+"""Fills a JSON Schema with plain valid values: what stands in for an answer when nobody made one up."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from cheapfirst.messages import Wire
+
+_DEPTH = 8
+_STRINGS = {
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
+    "time": "12:00:00",
+    "email": "someone@example.com",
+    "uri": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
+def fill(schema: Any, rng: random.Random, *, root: Wire | None = None, depth: int = 0) -> Any:
+    """A value for the schema: required properties, first types, smallest sizes. Unknown keywords are ignored."""
+    if not isinstance(schema, dict) or depth > _DEPTH:
+        return None
+    top = schema if root is None else root
+    if isinstance(schema.get("$ref"), str):
+        return fill(_find(top, schema["$ref"]), rng, root=top, depth=depth + 1)
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return rng.choice(schema["enum"])
+    for name in ("anyOf", "oneOf", "allOf"):
+        if schema.get(name):
+            return fill(schema[name][0], rng, root=top, depth=depth + 1)
+    return _typed(schema, rng, top, depth)
+
+
+def _typed(schema: Wire, rng: random.Random, top: Wire, depth: int) -> Any:
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "object":
+        properties = schema.get("properties") or {}
+        wanted = schema.get("required") or list(properties)
+        return {name: fill(properties.get(name, {}), rng, root=top, depth=depth + 1) for name in wanted}
+    if kind == "array":
+        size = max(1, schema.get("minItems", 1))
+        return [fill(schema.get("items", {}), rng, root=top, depth=depth + 1) for _ in range(size)]
+    if kind in ("integer", "number"):
+        low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema))
+        return min(low + rng.randrange(10), schema.get("maximum", low + 10))
+    if kind == "boolean":
+        return rng.random() < 0.5
+    if kind == "null":
+        return None
+    text = _STRINGS.get(schema.get("format", ""), "simulated")
+    return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", len(text) + 10_000)]
+
+
+def _find(root: Wire, pointer: str) -> Any:
+    found: Any = root
+    for part in pointer.lstrip("#").strip("/").split("/"):
+        found = found.get(part) if isinstance(found, dict) and part else found
+    return found

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Literal, Protocol, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from cheapfirst.messages import Wire
+from cheapfirst.simulator import sample
 
 Skill: TypeAlias = Literal["cheap", "premium"]
 Finish: TypeAlias = Literal["stop", "length", "content_filter"]
@@ -25,13 +27,17 @@ class Made(Struct, frozen=True, kw_only=True):
 class Answerer(Protocol):
     """Makes answers up. The same skill, body and random state must give the same answer."""
 
-    def __call__(self, skill: Skill, body: Wire, rng: random.Random) -> Made:
+    def __call__(self, skill: Skill, body: Wire, rng: random.Random, /) -> Made:
         """Answer `body` (a chat-completions request) as a model of this skill would."""
         ...
 
 
 def echo(skill: Skill, body: Wire, rng: random.Random) -> Made:
-    """Answer with the last user message's own text."""
+    """Answer with the last user message's own text, or with plain values for the JSON schema that was asked for."""
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        schema = (wanted.get("json_schema") or {}).get("schema")
+        return Made(text=msgspec.json.encode(sample.fill(schema, rng)).decode())
     for message in reversed(body.get("messages") or []):
         if message.get("role") == "user":
             return Made(text=text_of(message.get("content")) or "(nothing said)")

@@ -14,6 +14,7 @@ from cheapfirst.simulator import tokens
 from cheapfirst.simulator.models import SimModel
 
 _STICKY_SECONDS = 600.0  # of idleness
+_PREFIXES = 100_000  # remembered at most; the least recently used goes first
 
 
 class Split(Struct, frozen=True):
@@ -39,10 +40,12 @@ class PromptCaches(Struct, kw_only=True):
         if model.hosts == 1 or (body.get("provider") or {}).get("order"):
             return drawn
         key = (model.id, _conversation(body, session))
-        host, used = self.sticky.get(key, (drawn, now))
+        host, used = self.sticky.pop(key, (drawn, now))
         if now - used > _STICKY_SECONDS:
             host = drawn
         self.sticky[key] = (host, now)
+        if len(self.sticky) > _PREFIXES:
+            del self.sticky[next(iter(self.sticky))]
         return host
 
     def split(self, model: SimModel, body: Wire, host: int, now: float) -> Split:
@@ -66,7 +69,10 @@ class PromptCaches(Struct, kw_only=True):
             if self.prefixes.get(key, 0.0) > now:
                 cached = length
         for key in keys:
+            self.prefixes.pop(key, None)
             self.prefixes[key] = now + caching.ttl
+        while len(self.prefixes) > _PREFIXES:
+            del self.prefixes[next(iter(self.prefixes))]
         written = length - cached if caching.mode == "explicit" and keys else 0
         return Split(cached, written)
 

@@ -21,9 +21,10 @@ from cheapfirst.simulator.books import PICO, Bill, Books, Entry
 from cheapfirst.simulator.cache import PromptCaches, Split
 from cheapfirst.simulator.failures import Failure, failure, named, unknown_model
 from cheapfirst.simulator.faults import FAULTS
+from cheapfirst.simulator.form import asked_models
 from cheapfirst.simulator.models import SimModel
 from cheapfirst.simulator.options import Options
-from cheapfirst.simulator.routing import Candidate, asked_models, candidate
+from cheapfirst.simulator.routing import Candidate, candidate
 from cheapfirst.simulator.stream import Pace
 from cheapfirst.simulator.switchboard import EVERY, Switchboard, asked_for, asked_of
 from cheapfirst.simulator.wire import Served
@@ -130,6 +131,7 @@ def answer(world: World, ask: Ask) -> Turn | Refused | Nothing:
     for index, name in enumerate(names):
         tried = _try(world, ask, name, digest, first=index == 0)
         if isinstance(tried, Nothing):
+            world.books.refuse("no_response" if tried.hang_up else "silent")
             return tried
         if isinstance(tried, tuple):
             last_name, last = tried
@@ -186,9 +188,11 @@ def _generate(
                 "Set metadata.replay to a recorded key, or record these messages."
             )
             return "404_replay", failure(404, message, "not_found")
-    session = ask.session or ask.body.get("session_id")
+        # What was recorded is served as recorded; only its way to the client can be spoiled.
+        faults = frozenset(name for name in faults if FAULTS[name].stage != "alter")
+    session = ask.body.get("session_id") or ask.session
     now = time.monotonic()
-    host = world.caches.host(model, ask.body, session if options.sticky else None, rng, now)
+    host = world.caches.host(model, ask.body, session, rng, now) if options.sticky else rng.randrange(model.hosts)
     if recording is None:
         made = generation.make(model, fit.body, world.answerer, rng, faults)
         split = world.caches.split(model, ask.body, host, now) if options.caching else Split()
@@ -218,7 +222,7 @@ def _generate(
         faults=tuple(sorted(faults)),
         finish=served.finish,
         native_finish=made.native_finish,
-        session=session if isinstance(session, str) else None,
+        session=str(session) if session else None,
         latency=pace.first_token,
         host=host,
     )

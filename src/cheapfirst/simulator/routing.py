@@ -15,8 +15,6 @@ from cheapfirst.simulator.generation import asked_room, room_of
 from cheapfirst.simulator.models import SimModel
 from cheapfirst.simulator.pricing import prices, worst_case
 
-_MAX_MODELS = 3
-
 
 class Candidate(Struct, frozen=True, kw_only=True):
     """A model with the request as it reaches its provider."""
@@ -25,30 +23,6 @@ class Candidate(Struct, frozen=True, kw_only=True):
     body: Wire  # without the parameters that the model does not support
     prompt: int  # tokens
     room: int  # tokens
-
-
-def asked_models(body: Any) -> list[str] | Failure:
-    """Check a request's form and name the models to try, in order."""
-    if not isinstance(body, dict):
-        return failure(400, "The request body must be a JSON object", "invalid_request")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        return failure(400, 'Input required: specify "messages"', "invalid_request")
-    for message in messages:
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            return failure(400, "messages: each one is an object with a role", "invalid_request")
-        if not isinstance(message.get("content"), str | list | None):
-            return failure(400, "messages: content is a string, a list of parts or null", "invalid_request")
-    more = body.get("models") or []
-    if not isinstance(more, list) or not all(isinstance(name, str) for name in more):
-        return failure(400, "'models' must be an array of strings", "invalid_request")
-    if len(more) > _MAX_MODELS:
-        return failure(400, f"'models' array must have {_MAX_MODELS} items or fewer.", "invalid_request")
-    first = body.get("model")
-    if first is not None and not isinstance(first, str):
-        return failure(400, "'model' must be a string", "invalid_request")
-    names = list(dict.fromkeys([first, *more] if first else more))
-    return names or failure(400, "No models provided", "invalid_request")
 
 
 def candidate(model: SimModel, body: Wire, balance: Decimal | None) -> Candidate | Failure:
@@ -75,14 +49,14 @@ def _constraints(model: SimModel, body: Wire) -> Failure | None:
     if _has_images(body) and "image" not in model.input_modalities:
         return filtered(slug, "No endpoints found that support image input", "require_parameters", "image")
     wanted = body.get("provider")
-    if not isinstance(wanted, dict):
+    if not wanted:
         return None
     lacking = [name for name in _asked_parameters(body) if not model.supports(name)]
     if wanted.get("require_parameters") and lacking:
         message = "No endpoints found that can handle the requested parameters."
         return filtered(slug, message, "require_parameters", ", ".join(lacking))
-    only = {name.lower() for name in wanted.get("only") or []}
-    ignored = {name.lower() for name in wanted.get("ignore") or []}
+    only = {str(name).lower() for name in wanted.get("only") or []}
+    ignored = {str(name).lower() for name in wanted.get("ignore") or []}
     provider = model.provider.lower().replace(" ", "-")
     if (only and provider not in only) or provider in ignored:
         return filtered(slug, f"No endpoints found for {slug}.", "allowed_providers", provider)

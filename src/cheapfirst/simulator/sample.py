@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from cheapfirst.errors import SimulatorError
 from cheapfirst.messages import Wire
 
 _DEPTH = 8
+_ITEMS = 100
+_CHARACTERS = 10_000
 _STRINGS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -18,33 +21,42 @@ _STRINGS = {
 }
 
 
-def fill(schema: Any, rng: random.Random, *, root: Wire | None = None, depth: int = 0) -> Any:
-    """A value for the schema: required properties, first types, smallest sizes. Unknown keywords are ignored."""
+def fill(schema: Any, rng: random.Random) -> Any:
+    """A value for the schema: required properties, first types, smallest sizes. Unknown keywords are ignored.
+
+    Raises SimulatorError for something that is not a JSON Schema.
+    """
+    try:
+        return _value(schema, rng, root=schema, depth=0)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise SimulatorError(f"this JSON schema cannot be filled: {error}") from error
+
+
+def _value(schema: Any, rng: random.Random, *, root: Any, depth: int) -> Any:
     if not isinstance(schema, dict) or depth > _DEPTH:
         return None
-    top = schema if root is None else root
     if isinstance(schema.get("$ref"), str):
-        return fill(_find(top, schema["$ref"]), rng, root=top, depth=depth + 1)
+        return _value(_find(root, schema["$ref"]), rng, root=root, depth=depth + 1)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
         return rng.choice(schema["enum"])
     for name in ("anyOf", "oneOf", "allOf"):
         if schema.get(name):
-            return fill(schema[name][0], rng, root=top, depth=depth + 1)
-    return _typed(schema, rng, top, depth)
+            return _value(schema[name][0], rng, root=root, depth=depth + 1)
+    return _typed(schema, rng, root, depth)
 
 
-def _typed(schema: Wire, rng: random.Random, top: Wire, depth: int) -> Any:
+def _typed(schema: Wire, rng: random.Random, root: Any, depth: int) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else "string")
     kind = kind[0] if isinstance(kind, list) and kind else kind
     if kind == "object":
         properties = schema.get("properties") or {}
         wanted = schema.get("required") or list(properties)
-        return {name: fill(properties.get(name, {}), rng, root=top, depth=depth + 1) for name in wanted}
+        return {name: _value(properties.get(name, {}), rng, root=root, depth=depth + 1) for name in wanted}
     if kind == "array":
         size = max(1, schema.get("minItems", 1))
-        return [fill(schema.get("items", {}), rng, root=top, depth=depth + 1) for _ in range(size)]
+        return [_value(schema.get("items", {}), rng, root=root, depth=depth + 1) for _ in range(min(size, _ITEMS))]
     if kind in ("integer", "number"):
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema))
         return min(low + rng.randrange(10), schema.get("maximum", low + 10))
@@ -53,10 +65,10 @@ def _typed(schema: Wire, rng: random.Random, top: Wire, depth: int) -> Any:
     if kind == "null":
         return None
     text = _STRINGS.get(schema.get("format", ""), "simulated")
-    return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", len(text) + 10_000)]
+    return text.ljust(min(schema.get("minLength", 0), _CHARACTERS), "x")[: schema.get("maxLength", _CHARACTERS)]
 
 
-def _find(root: Wire, pointer: str) -> Any:
+def _find(root: Any, pointer: str) -> Any:
     found: Any = root
     for part in pointer.lstrip("#").strip("/").split("/"):
         found = found.get(part) if isinstance(found, dict) and part else found

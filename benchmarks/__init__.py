@@ -1,0 +1,1 @@
+"""Measurements of cheapfirst beside named baselines; each module is one command."""

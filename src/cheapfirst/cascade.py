@@ -49,13 +49,12 @@ from cheapfirst.messages import (
 )
 from cheapfirst.money import show, total
 from cheapfirst.plan import Position, Signal, follow
+from cheapfirst.policy.checks import Check, Repetition
 from cheapfirst.policy.table import Policy, Route
 from cheapfirst.upstream import Call, Upstream
 
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
-FIRST_WAIT = 0.25
-"""Seconds before the first retry; doubled for each further one, with full jitter."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -196,7 +195,7 @@ def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: f
         outcome,
         shape=job.plan.shape,
         schema=job.schema,
-        checks=job.route.checks + tuple(job.request.checks),
+        checks=_checks(job, outcome),
         tools=job.request.body.get("tools"),
         source=job.request.source if job.request.source is not None else user_text(job.request.body),
         align=job.route.align,
@@ -204,6 +203,14 @@ def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: f
     )
     attempt = structs.replace(attempt, verdict=judgment.verdict, trail=judgment.trail, value=judgment.value)
     return attempt, _signal(job, outcome, judgment)
+
+
+def _checks(job: Job, outcome: Outcome) -> tuple[Check, ...]:
+    """The route's and the caller's checks; a cut-off answer is also looked at for a loop, whatever they say."""
+    checks = job.route.checks + tuple(job.request.checks)
+    if outcome.kind == "cut-off" and not any(isinstance(check, Repetition) for check in checks):
+        checks += (Repetition(),)
+    return checks
 
 
 def _signal(job: Job, outcome: Outcome, judgment: Judgment) -> Signal | None:
@@ -254,7 +261,7 @@ def _wait(job: Job, walk: Walk, signal: Signal) -> tuple[Signal, float]:
     """How long to wait before a retry (seconds); a wait that is too long turns it into a failover."""
     if not isinstance(signal, Fault) or not signal.retry:
         return signal, 0.0
-    wait = random.uniform(0.0, FIRST_WAIT * 2**walk.position.retries)
+    wait = random.uniform(0.0, job.policy.limits.backoff * 2**walk.position.retries)  # full jitter
     if signal.retry_after is not None:
         wait += signal.retry_after
     if wait > min(LONGEST_WAIT, job.plan.deadline - walk.elapsed()):

@@ -62,6 +62,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max_attempts: int = 6  # upstream calls
     retries: int = 2  # the same call again after a passing fault
+    backoff: float = 0.25  # seconds before the first retry at most, doubled for each further one
     room: int = 4  # how many times more room after a cut-off
     escalations: int = 1  # tiers up
     deadline: float = 120.0  # seconds

@@ -21,7 +21,7 @@ _UNITS = tuple(
 """Factors between units that people convert: percent, kilo and milli, minutes, weeks, dozens, years."""
 
 _FIGURE = re.compile(r"(?<![\w.^:/@#])(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\w^:]*[\d^]|:\d)")
-_NO_INPUT = re.compile(r"(?:st|nd|rd|th)\b|\s?(?:pi\b|π|feet\b|foot\b|ft\b|inch(?:es)?\b|in\b|['′″])")
+_NO_INPUT = re.compile(r"(?:st|nd|rd|th)\b|\s?(?:pi\b|π|feet\b|foot\b|ft\b|inch(?:es)?\b|['′″])|in\b")
 _MARKER = re.compile(r"(?:^|[\n.?!:;,])\s*$")
 _QUOTED = re.compile(r"(?<!\w)['\"‘“«„]([^'\"’”»“]{2,60})['\"’”»“](?!\w)")
 _GAP = re.compile(r"[\W_]+")

@@ -48,16 +48,16 @@ class Dates(Struct, frozen=True):
     """What a text says about days, as far as it says it. An ambiguous date (03/04/2018) counts in both readings."""
 
     days: frozenset[tuple[int, int, int]]  # year, month, day
-    yearless: frozenset[tuple[int, int]]  # month, day
-    months: frozenset[tuple[int, int]]  # year, month
+    yearless: frozenset[tuple[int, int]]  # month, day, where no year stands with them
+    months: frozenset[tuple[int, int]]  # year, month, where no day stands with them
 
 
 def dates(text: str) -> Dates:
     """Every date a text can be read to mention."""
     text = plain(text)
     days = {day for day in _days(text) if _real(*day)}
-    yearless = {pair for pair in _yearless(text) if _real(2000, *pair)} | {(month, day) for _, month, day in days}
-    months = {pair for pair in _year_months(text) if 1 <= pair[1] <= 12} | {(year, month) for year, month, _ in days}
+    yearless = {pair for pair in _yearless(text) if _real(2000, *pair)}
+    months = {pair for pair in _year_months(text) if 1 <= pair[1] <= 12}
     return Dates(frozenset(days), frozenset(yearless), frozenset(months))
 
 
@@ -84,10 +84,12 @@ def _days(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def _yearless(text: str) -> Iterator[tuple[int, int]]:
-    for day, month, _ in _DMY.findall(text):
-        yield MONTHS[month], int(day)
-    for month, day, _ in _MDY.findall(text):
-        yield MONTHS[month], int(day)
+    for day, month, year in _DMY.findall(text):
+        if not year:
+            yield MONTHS[month], int(day)
+    for month, day, year in _MDY.findall(text):
+        if not year:
+            yield MONTHS[month], int(day)
     for one, two in _AB.findall(text):
         yield int(one), int(two)
         yield int(two), int(one)

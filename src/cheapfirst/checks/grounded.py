@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from msgspec import Struct
@@ -40,6 +41,7 @@ class Source(Struct, frozen=True):
     raw: str  # without case, diacritics and compatibility forms
     spaced: str  # words joined by single spaces
     solid: str  # letters and digits only
+    starts: frozenset[int]  # offsets in `solid` where a word of the source begins, and its end
     numbers: frozenset[Decimal]
     dates: Dates
 
@@ -48,8 +50,9 @@ class Source(Struct, frozen=True):
 def prepare(text: str) -> Source:
     """Read a source text once."""
     raw = plain(text)
-    spaced = f" {_GAP.sub(' ', raw).strip()} "
-    return Source(raw, spaced, spaced.replace(" ", ""), numbers(text), dates(text))
+    words = _GAP.sub(" ", raw).split()
+    starts = frozenset(accumulate(map(len, words), initial=0))
+    return Source(raw, f" {' '.join(words)} ", "".join(words), starts, numbers(text), dates(text))
 
 
 def grounded(value: Any, context: Context, options: Grounded) -> Sequence[Finding]:
@@ -89,11 +92,13 @@ def _missing_text(text: str, source: Source) -> str | None:
     words = _GAP.sub(" ", written).strip()
     if not words:
         return None if not written or written in source.raw else "grounded.text"
-    if f" {words} " in source.spaced or _inside(words.replace(" ", ""), source.solid):
+    if f" {words} " in source.spaced or _inside(words.replace(" ", ""), source):
         return None
     day = whole_date(text)
-    if day is not None:
-        return None if _dated(day, source) and _timed(written, source) else "grounded.date"
+    if day is not None and _dated(day, source) and _timed(written, source):
+        return None
+    if day is not None and not written.isdigit():
+        return "grounded.date"
     amount = _AMOUNT.fullmatch(written)
     if amount is not None:
         # Unit, currency sign and separators are format; the figure is the fact.
@@ -108,29 +113,31 @@ def _missing_text(text: str, source: Source) -> str | None:
     return "grounded.text"
 
 
-def _inside(solid: str, source: str) -> bool:
+def _inside(solid: str, source: Source) -> bool:
     """Whether a long enough string stands in the source when all gaps are ignored, without cutting a number in two."""
     ideographs = any("\u3040" <= letter <= "\u9fff" for letter in solid)
     if len(solid) < INSIDE and not ideographs:
         return False
-    at = source.find(solid)
+    at = source.solid.find(solid)
     while at >= 0:
-        before, after = source[at - 1 : at], source[at + len(solid) : at + len(solid) + 1]
-        cut = (solid[0].isdigit() and before.isdigit()) or (solid[-1].isdigit() and after.isdigit())
-        if not cut:
+        end = at + len(solid)
+        cut_before = at not in source.starts and solid[0].isdigit() and source.solid[at - 1].isdigit()
+        cut_after = end not in source.starts and solid[-1].isdigit() and source.solid[end].isdigit()
+        if not (cut_before or cut_after):
             return True
-        at = source.find(solid, at + 1)
+        at = source.solid.find(solid, at + 1)
     return False
 
 
 def _dated(day: Dates, source: Source) -> bool:
-    if day.days & source.dates.days:
-        return True
-    years = {year for year, _, _ in day.days}
-    stated = any(Decimal(year) in source.numbers for year in years)
-    if stated and any((month, number) in source.dates.yearless for _, month, number in day.days):
-        return True
-    return not day.days and bool(day.months & source.dates.months)
+    if day.days:
+        if day.days & source.dates.days:
+            return True
+        stated = {year for year, _, _ in day.days if Decimal(year) in source.numbers}
+        return any(year in stated and (month, number) in source.dates.yearless for year, month, number in day.days)
+    if day.months:
+        return bool(day.months & (source.dates.months | {(year, month) for year, month, _ in source.dates.days}))
+    return bool(day.yearless & (source.dates.yearless | {(month, number) for _, month, number in source.dates.days}))
 
 
 def _timed(written: str, source: Source) -> bool:

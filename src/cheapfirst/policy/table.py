@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from cheapfirst.catalog.model import ModelOverride
 from cheapfirst.messages import Shape, StreamMode
 from cheapfirst.policy.checks import Check
 
@@ -69,21 +70,6 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_cost: Decimal | None = None  # USD; absent: no ceiling
     concurrency: int = 16  # requests at once in `batch`
     timeouts: Timeouts = Timeouts()
-
-
-class ModelOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the user knows better than the catalog. Prices in USD per million tokens."""
-
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    request: Decimal | None = None  # USD per request
-    context: int | None = None  # tokens, prompt and answer together
-    max_output: int | None = None  # tokens
-    tools: bool | None = None
-    vision: bool | None = None
-    structured: Literal["json_schema", "json_object", "prompt"] | None = None
 
 
 class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,102 @@
+"""What a call cost, exactly: from its tokens and a price, or from what the upstream itself reported.
+
+Formulas, in USD with prices per million tokens:
+
+    input  = (prompt - cached - written) * p_input + cached * p_read + written * p_write
+    output = (completion - reasoning) * p_output + reasoning * p_reasoning
+    cost   = input + output + p_request, rounded once, half-even, to twelve places
+
+The provider's counts include: `prompt_tokens` holds the cached and the cache-written ones, `completion_tokens`
+holds the reasoning. A missing cache price is the input price, a missing reasoning price is the output price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from cheapfirst import money
+from cheapfirst.catalog.model import Price
+from cheapfirst.messages import Usage
+
+_ZERO = Decimal(0)
+
+
+def computed(price: Price | None, usage: Usage) -> Decimal | None:
+    """USD for that usage at that price; None when a price that the usage needs is unknown.
+
+    Counts that contradict each other (more cached tokens than prompt) are cut to the prompt, so that no cost
+    is ever negative.
+    """
+    if price is None:
+        return None
+    prompt = max(usage.prompt_tokens, 0)
+    cached = min(max(usage.cached_tokens, 0), prompt)
+    written = min(max(usage.cache_write_tokens, 0), prompt - cached)
+    completion = max(usage.completion_tokens, 0)
+    reasoning = min(max(usage.reasoning_tokens, 0), completion)
+    amount = money.total(
+        (
+            _part(prompt - cached - written, price.input),
+            _part(cached, _first(price.cache_read, price.input)),
+            _part(written, _first(price.cache_write, price.input)),
+            _part(completion - reasoning, price.output),
+            _part(reasoning, _first(price.reasoning, price.output)),
+            price.request or _ZERO,
+        )
+    )
+    return None if amount is None else money.usd(amount)
+
+
+def worst_case(prices: Iterable[Price], prompt_tokens: int, max_tokens: int) -> Decimal | None:
+    """The most that a call can cost: the dearest of `prices` for each kind of token, the whole room used.
+
+    None when there is no price, or one that is needed is unknown.
+    """
+    rows = list(prices)
+    if not rows or any(row.input is None or row.output is None for row in rows):
+        return None
+    per_input = max(amount for row in rows for amount in (row.input, row.cache_read, row.cache_write) if amount is not None)
+    per_output = max(amount for row in rows for amount in (row.output, row.reasoning) if amount is not None)
+    request = max(row.request or _ZERO for row in rows)
+    parts = (_part(max(prompt_tokens, 0), per_input), _part(max(max_tokens, 0), per_output), request)
+    amount = money.total(parts)
+    return None if amount is None else money.usd(amount)
+
+
+def reported(usage: Mapping[str, Any] | None) -> Decimal | None:
+    """USD that the upstream's `usage` object says the call cost; None when it does not say.
+
+    With the caller's own provider key (`is_byok`) `cost` is only the router's fee, and the provider's charge
+    stands in `cost_details.upstream_inference_cost`: the two are added, and the cost is unknown when that part
+    is missing. Without it `cost` is the whole charge. Numbers, also as strings, are read exactly.
+    """
+    if not usage:
+        return None
+    cost = _amount(usage.get("cost"))
+    if not usage.get("is_byok"):
+        return cost
+    details = usage.get("cost_details")
+    upstream = _amount(details.get("upstream_inference_cost")) if isinstance(details, Mapping) else None
+    return money.total((cost, upstream))
+
+
+def _part(tokens: int, price: Decimal | None) -> Decimal | None:
+    if tokens == 0:
+        return _ZERO
+    return None if price is None else money.tokens_cost(tokens, price)
+
+
+def _first(price: Decimal | None, otherwise: Decimal | None) -> Decimal | None:
+    return otherwise if price is None else price
+
+
+def _amount(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        amount = money.usd(value)
+    except ValueError:
+        return None
+    return amount if amount >= 0 else None

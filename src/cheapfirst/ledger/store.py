@@ -113,7 +113,7 @@ def bring_in(db: sqlite3.Connection, name: str, fd: int, *, ended: bool, owned: 
 def bring_in_left(db: sqlite3.Connection, folder: Path) -> None:
     """Bring in and remove the journals that dead processes left in the folder. Raises sqlite3.Error and OSError."""
     for path in journal.present(folder):
-        fd = _open_journal(path)
+        fd = _open_journal(path, os.O_RDWR)  # some file systems lock only what may be written
         if fd is None:
             continue
         try:
@@ -128,7 +128,7 @@ def bring_in_left(db: sqlite3.Connection, folder: Path) -> None:
 def bring_in_live(db: sqlite3.Connection, folder: Path) -> None:
     """Bring in what living processes have written so far; their files are only read. Raises as `bring_in`."""
     for path in journal.present(folder):
-        fd = _open_journal(path)
+        fd = _open_journal(path, os.O_RDONLY)
         if fd is None:
             continue
         try:
@@ -211,9 +211,9 @@ def _offset(db: sqlite3.Connection, name: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _open_journal(path: Path) -> int | None:
+def _open_journal(path: Path, flags: int) -> int | None:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, flags | os.O_CLOEXEC)
     except OSError:
         return None  # removed meanwhile, or another user's
 

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 PICO = 10**12
+_MUTE = frozenset({"no_usage", "no_cost", "length_error_chunk"})  # the whole answer comes, but not its cost
 
 
 def plain(pico: int) -> str:
@@ -55,7 +56,8 @@ class Entry(Struct, kw_only=True):
     bill: Bill
     faults: tuple[str, ...] = ()
     cancelled: bool = False  # the client left first
-    delivered: bool = False  # all of it, usage included, was handed to a client that was still there
+    delivered: bool = False  # the whole answer was handed to a client that was still there
+    told: bool = False  # and so was its `usage.cost`
     finish: str | None = None
     native_finish: str | None = None
     session: str | None = None
@@ -87,6 +89,7 @@ class Entry(Struct, kw_only=True):
             "faults": list(self.faults),
             "cancelled": self.cancelled,
             "delivered": self.delivered,
+            "told": self.told,
             "open": self.closed == 0.0,
             "finish_reason": self.finish,
             "session": self.session,
@@ -108,6 +111,7 @@ class Sums(Struct, kw_only=True):
     upstream: int = 0
     spent: int = 0
     cost_undelivered: int = 0
+    cost_told: int = 0
 
     def add(self, entry: Entry, sign: int = 1) -> None:
         """Add one closed line, or with sign -1 take it out again."""
@@ -123,10 +127,11 @@ class Sums(Struct, kw_only=True):
         self.upstream += sign * bill.upstream
         self.spent += sign * bill.spent
         self.cost_undelivered += 0 if entry.delivered else sign * bill.cost
+        self.cost_told += sign * bill.cost if entry.told else 0
 
     def row(self) -> dict[str, Any]:
         """The totals as `/_simulator/books` shows them."""
-        money = ("cost", "upstream", "spent", "cost_undelivered")
+        money = ("cost", "upstream", "spent", "cost_undelivered", "cost_told")
         return {name: plain(getattr(self, name)) if name in money else getattr(self, name) for name in _SUMS}
 
 
@@ -158,6 +163,7 @@ class Books(Struct, kw_only=True):
             for each in sums:
                 each.add(entry, -1)
         entry.delivered, entry.cancelled, entry.closed = delivered, cancelled, time.monotonic()
+        entry.told = delivered and _MUTE.isdisjoint(entry.faults)
         entry.bill = entry.bill if bill is None else bill
         entry.duration = entry.closed - entry.started
         for each in sums:

@@ -12,9 +12,11 @@ from cheapfirst.simulator.books import Bill
 from cheapfirst.simulator.exchange import Nothing, Turn, World
 
 LABEL = {"X-Cheapfirst-Simulated": "1"}
-_HALF_DELIVERED = frozenset(
-    {"mid_stream_error", "mid_stream_error_text", "length_as_error", "ends_early", "malformed_body"}
-)
+# The client got an end of some kind, but not the whole answer.
+_SPOILED = frozenset(
+    {"200_error_body", "empty_choices", "choice_error", "malformed_body", "mid_stream_error", "mid_stream_error_text",
+     "length_as_error", "ends_early"}
+)  # fmt: skip
 
 
 async def nothing(request: web.Request, wanted: Nothing) -> web.StreamResponse:
@@ -28,7 +30,7 @@ async def nothing(request: web.Request, wanted: Nothing) -> web.StreamResponse:
 async def whole(request: web.Request, turn: Turn, world: World) -> web.StreamResponse:
     """Send an answer in one piece. It is billed whether or not the client waits for it."""
     faults, entry = turn.served.faults, turn.entry
-    lost = bool(faults & {"cut_socket", "stall", "silent_billed", "malformed_body"})
+    lost = bool(faults & {"cut_socket", "stall", "silent_billed"})
     try:
         if turn.whole_seconds:
             await asyncio.sleep(turn.whole_seconds)
@@ -37,14 +39,14 @@ async def whole(request: web.Request, turn: Turn, world: World) -> web.StreamRes
         body = wire.encode(wire.body(turn.served))
         if "malformed_body" in faults:
             body = b"<html><body>Bad gateway (simulated)</body></html>"
-        world.books.close(entry, delivered=not lost)
+        world.books.close(entry, delivered=not lost and _SPOILED.isdisjoint(faults))
         if faults & {"cut_socket", "stall"}:
             return await _half(request, turn, body)
         response = web.Response(body=body, content_type="application/json", headers=_headers(turn))
         await response.prepare(request)
         await response.write_eof()
     except (asyncio.CancelledError, ConnectionError):
-        world.books.close(entry, delivered=False, cancelled=not lost or "cut_socket" not in faults)
+        world.books.close(entry, delivered=False, cancelled="cut_socket" not in faults)
         raise
     return response
 
@@ -80,9 +82,7 @@ async def stream(request: web.Request, turn: Turn, world: World) -> web.StreamRe
             if index == len(frames) - 1 and ending == "close":
                 # Settled before the last write, so that a client that has seen the end finds it in the books.
                 ended = True
-                world.books.close(
-                    entry, delivered=not faults & _HALF_DELIVERED, bill=_bill_of_break(turn, spent, world)
-                )
+                world.books.close(entry, delivered=_SPOILED.isdisjoint(faults), bill=_bill_of_break(turn, spent, world))
             await response.write(frame.data)
         if ending == "hang":
             await _forever()

@@ -65,6 +65,16 @@ def test_a_cut_off_stays_on_its_tier_and_model_with_more_room() -> None:
     )
 
 
+def test_a_cut_off_at_a_models_own_limit_goes_to_the_next_model_with_longer_output() -> None:
+    table = plan(
+        planned("start", "cheap", "a", room=1000),
+        planned("fault", "cheap", "b", room=1000),
+        planned("fault", "cheap", "c", room=3000),
+        planned("reject", "premium", "d", room=4000),
+    )
+    assert walk(table, "cut-off", "cut-off", "cut-off") == [("cut-off", "cheap", "c"), ("cut-off", "premium", "d")]
+
+
 def test_a_cut_off_never_goes_back_to_less_room() -> None:
     table = plan(planned("start", "cheap", "a", room=5000), planned("cut-off", "cheap", "b", room=4000))
     assert follow(table, Position(), "cut-off") is None

@@ -72,11 +72,14 @@ def _next_tier(plan: Plan, position: Position) -> int | None:
 
 
 def _more_room(plan: Plan, position: Position) -> Position | None:
+    """More room on the same model if it has any, else on the next model that gives more."""
     here = plan.attempts[position.index]
     options = [
         (planned.model != here.model, planned.tier != here.tier, index)
         for index, planned in enumerate(plan.attempts)
-        if index not in position.used and planned.on == "cut-off" and planned.max_tokens > here.max_tokens
+        if index not in position.used
+        and planned.on in ("cut-off", "fault", "reject")
+        and planned.max_tokens > here.max_tokens
     ]
     return _go(plan, position, min(options)[2], "cut-off") if options else None
 
@@ -96,4 +99,11 @@ def _cheaper(plan: Plan, position: Position) -> Position | None:
 
 
 def _go(plan: Plan, position: Position, index: int, on: On) -> Position:
-    return Position(index=index, on=on, retries=0, used=position.used | {index})
+    here, there = plan.attempts[position.index], plan.attempts[index]
+    form = there.form if on == "downgrade" else position.form
+    return Position(
+        index=index,
+        on=on,
+        form=form if there.model == here.model else None,
+        used=position.used | {index},
+    )

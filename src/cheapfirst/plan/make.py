@@ -47,7 +47,6 @@ def make(request: Request, policy: Policy, catalog: Catalog, *, at: float | None
             attempts += _block(tier.name, fitting, first, why, needs, route, catalog, at)
     if not attempts:
         raise NoModelFits(request.task, {skip.model: skip.reason for skip in skipped})
-    attempts += _longer(attempts, tiers, needs, catalog, at)
     checks = route.checks + tuple(request.checks)
     return Plan(
         task=request.task,
@@ -158,34 +157,6 @@ def _block(
         if number == 0 and route.reask:
             block.append(planned("re-ask", form, room, "the same model once more, with the verdict"))
     return block
-
-
-def _longer(
-    attempts: list[Planned], tiers: list[Tier], needs: Needs, catalog: Catalog, at: float | None
-) -> list[Planned]:
-    """A longer-output model for the first tier, where its own models' limits end below the room allowed."""
-    start = attempts[0].tier
-    reached = max(planned.max_tokens for planned in attempts if planned.tier == start)
-    if reached >= needs.most_tokens:
-        return []
-    for tier in tiers:
-        for name in tier.models:
-            model = catalog.model(name)
-            most = most_output(model, needs)
-            if lacks(model, needs, catalog, at) is None and most is not None and most > reached:
-                more = min(most, needs.most_tokens)
-                return [
-                    Planned(
-                        on="cut-off",
-                        tier=tier.name,
-                        model=model.id,
-                        form=_form(model, needs),
-                        max_tokens=more,
-                        worst_case=catalog.worst_case(model.id, needs.prompt_tokens, more, at),
-                        reasons=(f"a longer-output model when {start}'s own limit of {reached:,} tokens is reached",),
-                    )
-                ]
-    return []
 
 
 def _form(model: Model, needs: Needs) -> Form:

@@ -260,6 +260,29 @@ def test_a_story_that_cannot_be_turned_into_rows_fails_no_request_and_is_counted
     assert report.report(path).losses.dropped == 2
 
 
+def test_a_log_handler_that_raises_fails_no_request(tmp_path: Path) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("the log is broken too")
+
+    handler = Broken()
+    logging.getLogger("cheapfirst.ledger").addHandler(handler)
+    try:
+        recorder = Recorder(tmp_path / "ledger.db")
+        recorder.record(cast(Any, "no story"))
+        assert recorder.losses().count == 1
+        recorder.close()
+    finally:
+        logging.getLogger("cheapfirst.ledger").removeHandler(handler)
+
+
+def test_a_path_that_no_system_can_have_fails_no_request() -> None:
+    recorder = Recorder(Path("no\0where"))
+    recorder.record(story())
+    recorder.close(0.05)
+    assert recorder.losses().count == 1
+
+
 def test_a_clock_that_goes_backwards_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     recorder = Recorder(path)
@@ -288,7 +311,7 @@ def test_recording_imports_neither_the_database_nor_the_loop(tmp_path: Path) -> 
     import subprocess
     import sys
 
-    program = "import sys, cheapfirst.ledger; print(*sorted({'sqlite3', 'asyncio', 'logging'} & set(sys.modules)))"
+    program = "import sys, cheapfirst.ledger; print(*sorted({'sqlite3', 'asyncio'} & set(sys.modules)))"
     source = os.fspath(Path(__file__).parents[2] / "src")
     done = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONPATH": source}, capture_output=True, text=True, check=True

@@ -92,7 +92,7 @@ def present(folder: Path) -> list[Path]:
     """Every journal in the folder, of live and dead processes, oldest name first; none when it is absent."""
     try:
         return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.name.endswith(SUFFIX))
-    except OSError:
+    except (OSError, ValueError):
         return []
 
 

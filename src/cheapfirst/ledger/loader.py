@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cheapfirst.errors import LedgerError
 from cheapfirst.ledger.notices import Notices
 from cheapfirst.ledger.writer import Writer
 
@@ -108,19 +109,15 @@ class Loader:
 
     def _pass(self, wait: float) -> bool:
         """Bring in all there is. Returns whether nothing is left; trouble is said, not raised."""
-        import sqlite3
-
-        from cheapfirst.errors import LedgerError
-
         self._writer.retry()
         try:
             self._bring_in(wait)
-        except (sqlite3.Error, OSError, LedgerError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on and tries again
             self._shut()
             self._notices.warn(
                 "database",
-                f"the ledger's database {self._path} cannot be written: {error}. Nothing is lost: finished requests "
-                f"wait in {self._writer.folder} and are brought in when it can be written again.",
+                f"the ledger's database {self._path} cannot be written: {_said(error)}. Nothing is lost: finished "
+                f"requests wait in {self._writer.folder} and are brought in when it can be written again.",
             )
             return False
         current = self._writer.current()
@@ -154,3 +151,9 @@ class Loader:
         if self._store is not None:
             self._store.db.close()
             self._store = None
+
+
+def _said(error: Exception) -> str:
+    """What an error says, if it is of a kind that holds nothing of a request; else its name only."""
+    harmless = isinstance(error, OSError | LedgerError) or type(error).__module__ == "sqlite3"
+    return str(error) if harmless else type(error).__name__

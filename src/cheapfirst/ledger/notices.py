@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 PAUSE = 60.0  # seconds between two warnings of one kind
+
+_LOGGER = logging.getLogger("cheapfirst.ledger")
 
 
 class Notices:
@@ -14,11 +17,12 @@ class Notices:
         self._next: dict[str, float] = {}  # kind -> monotonic seconds before which it stays silent
 
     def warn(self, kind: str, sentence: str) -> None:
-        """Log the sentence unless this kind was logged within the last minute."""
+        """Log the sentence unless this kind was logged within the last minute. Never raises."""
         now = time.monotonic()
         if now < self._next.get(kind, 0.0):
             return
         self._next[kind] = now + PAUSE
-        import logging
-
-        logging.getLogger("cheapfirst.ledger").warning("%s", sentence)
+        try:
+            _LOGGER.warning("%s", sentence)
+        except Exception:  # noqa: BLE001, S110 - a handler of the user's may raise; telling must not fail a request
+            pass

@@ -52,7 +52,7 @@ class Writer:
         with self._lock:
             try:
                 self._open().append(line, sync=self._sync)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a path that no system can have
                 self._keep(line, reason(error))
 
     def drop(self, count: int, why: str) -> None:
@@ -81,7 +81,7 @@ class Writer:
                     for line in lines:
                         self._waiting.popleft()
                         self._waiting_bytes -= len(line)
-            except OSError:
+            except (OSError, ValueError):
                 return
             self._tell()
 
@@ -177,11 +177,11 @@ class Writer:
         )
         try:
             self._open().append(loss_line(loss), sync=self._sync)
-        except OSError:
+        except (OSError, ValueError):
             return
         self._told = self._dropped
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | ValueError) -> str:
     """An error of the disk in a few words."""
-    return error.strerror or str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

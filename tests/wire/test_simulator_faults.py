@@ -11,6 +11,7 @@ import pytest
 from simulator_client import CHEAP, PREMIUM, TEXT, Raw, body, call, get
 
 from cheapfirst.simulator import FAULTS, Handle, Options, serve_in_thread
+from cheapfirst.simulator.answerer import echo
 
 SHORT = 0.3  # seconds after which a silent server counts as silent
 
@@ -31,7 +32,7 @@ TOOLS = [
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Handle]:
-    with serve_in_thread(Options(slow=0.0)) as handle:
+    with serve_in_thread(Options(slow=0.0), answerer=echo) as handle:
         yield handle
 
 

@@ -65,8 +65,8 @@ class SimModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cancel_stops_billing: bool = True  # when the client hangs up in the middle of a stream
 
     def __post_init__(self) -> None:
-        if "/" not in self.id:
-            raise SimulatorError(f"simulated model {self.id!r}: an id is author/slug, like 'acme/small'")
+        if not self.id:
+            raise SimulatorError("a simulated model needs an id, like 'acme/small'")
         if self.hosts < 1 or self.context < 1 or self.max_output < 1:
             raise SimulatorError(f"simulated model {self.id!r}: hosts, context and max_output are at least 1")
         if self.caching.mode not in ("off", "automatic", "explicit"):

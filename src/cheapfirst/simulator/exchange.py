@@ -202,7 +202,7 @@ def _generate(
         bill = _recorded_bill(model, fit.prompt, made, recording, faults, options)
     created = int(time.time())
     served = Served(
-        id=f"gen-{created}-{''.join(secrets.choice(_ALNUM) for _ in range(20))}",
+        id=_generation_id(created),
         created=created,
         model=model,
         generation=made,
@@ -228,6 +228,15 @@ def _generate(
     )
     world.books.open(entry)
     return Turn(served=served, entry=entry, pace=pace, whole_seconds=whole)
+
+
+def _generation_id(created: int) -> str:
+    number = secrets.randbits(128)
+    letters: list[str] = []
+    for _ in range(20):
+        number, at = divmod(number, len(_ALNUM))
+        letters.append(_ALNUM[at])
+    return f"gen-{created}-{''.join(letters)}"
 
 
 def _bill(

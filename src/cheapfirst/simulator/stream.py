@@ -25,6 +25,7 @@ class Frame(Struct, frozen=True):
     data: bytes
     pause: float = 0.0  # seconds before
     spent: int = 0  # completion tokens the provider has made by then
+    apart: bool = False  # not to be joined with the frames beside it
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -148,5 +149,23 @@ def _split(frame: Frame) -> Iterator[Frame]:
     """Two writes: the cut is inside the first multi-byte character, else in the middle."""
     data = frame.data
     cut = next((at + 1 for at, byte in enumerate(data) if byte >= 0xC0), len(data) // 2)
-    yield Frame(data[:cut], frame.pause, frame.spent)
-    yield Frame(data[cut:], 0.0, frame.spent)
+    yield Frame(data[:cut], frame.pause, frame.spent, apart=True)
+    yield Frame(data[cut:], 0.0, frame.spent, apart=True)
+
+
+def joined(made: list[Frame]) -> list[Frame]:
+    """Frames with no pause between them as one write each, as a busy connection would join them."""
+    found: list[Frame] = []
+    waiting: list[Frame] = []
+    for frame in made:
+        if waiting and (frame.pause or frame.apart or waiting[-1].apart):
+            found.append(_merged(waiting))
+            waiting = []
+        waiting.append(frame)
+    return [*found, _merged(waiting)] if waiting else found
+
+
+def _merged(some: list[Frame]) -> Frame:
+    if len(some) == 1:
+        return some[0]
+    return Frame(b"".join(frame.data for frame in some), some[0].pause, max(frame.spent for frame in some))

@@ -41,6 +41,8 @@ class Switchboard(Struct, kw_only=True):
 
     def _draw(self, model: SimModel, rng: random.Random, *, stream: bool) -> tuple[str, ...]:
         rates = {**self.rates.get(EVERY, {}), **self.rates.get(model.id, {})}
+        if not any(rates.values()):
+            return ()
         found: list[str] = []
         taken: set[str] = set()
         for name, kind in FAULTS.items():

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,12 @@ def main() -> None:
         tanstack = fetch(TANSTACK, Path(folder))
         content = compiled(tanstack, pi)
         content["sources"] = [
-            {"name": "genai-prices", "version": version("genai-prices"), "licence": "MIT", "holds": "prices, spellings"},
+            {
+                "name": "genai-prices",
+                "version": version("genai-prices"),
+                "licence": "MIT",
+                "holds": "prices, spellings",
+            },
             source(tanstack, "context, output limits, tools, vision, structured output"),
             source(pi, "the same where the other list lacks a model"),
         ]
@@ -67,8 +73,12 @@ def main() -> None:
 def fetch(package: str, folder: Path) -> Path:
     """Unpack the newest version of an npm package; returns its folder."""
     try:
-        packed = subprocess.run(
-            ["npm", "pack", f"{package}@latest", "--silent"], cwd=folder, check=True, capture_output=True, text=True
+        packed = subprocess.run(  # noqa: S603 - the package's name is one of the two above
+            ["npm", "pack", f"{package}@latest", "--silent"],  # noqa: S607 - as the user's PATH has it
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
         )
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"cannot fetch {package}: {error}. This command needs npm and a registry.")
@@ -141,11 +151,13 @@ def steps(price: ModelPrice, since: int | None, hours: list[int] | None, id: str
             yield ["0", "0"]
         return
     per_thousand = price.requests_kcount
-    request = None if per_thousand is None else f"{per_thousand / 1000:f}"
+    request = text(per_thousand / 1000) if isinstance(per_thousand, Decimal) else None
     starts = {tier.start for amount in amounts if isinstance(amount, TieredPrices) for tier in amount.tiers}
     for above in (0, *sorted(starts)):
         *four, reasoning = [text(at_size(amount, above)) for amount in amounts]
-        yield trimmed([*four, since, above or (0 if hours or reasoning or request else None), hours, reasoning, request])
+        yield trimmed(
+            [*four, since, above or (0 if hours or reasoning or request else None), hours, reasoning, request]
+        )
 
 
 def at_size(amount: Any, above: int) -> Any:

@@ -57,7 +57,9 @@ def worst_case(prices: Iterable[Price], prompt_tokens: int, max_tokens: int) -> 
     rows = list(prices)
     if not rows or any(row.input is None or row.output is None for row in rows):
         return None
-    per_input = max(amount for row in rows for amount in (row.input, row.cache_read, row.cache_write) if amount is not None)
+    per_input = max(
+        amount for row in rows for amount in (row.input, row.cache_read, row.cache_write) if amount is not None
+    )
     per_output = max(amount for row in rows for amount in (row.output, row.reasoning) if amount is not None)
     request = max(row.request or _ZERO for row in rows)
     parts = (_part(max(prompt_tokens, 0), per_input), _part(max(max_tokens, 0), per_output), request)

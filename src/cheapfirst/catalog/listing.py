@@ -93,7 +93,7 @@ def read_synced() -> list[Listed]:
 
 
 def _read(row: Wire, since: int | None) -> Listed:
-    top = row.get("top_provider") if isinstance(row.get("top_provider"), Mapping) else {}
+    top = _table(row, "top_provider")
     limits = [size for size in (_count(row.get("context_length")), _count(top.get("context_length"))) if size]
     slug = row.get("canonical_slug")
     return Listed(
@@ -104,7 +104,7 @@ def _read(row: Wire, since: int | None) -> Listed:
             context=min(limits, default=None),
             max_output=_count(top.get("max_completion_tokens")),
             tools=_can(row.get("supported_parameters"), "tools"),
-            vision=_can((row.get("architecture") or {}).get("input_modalities"), "image"),
+            vision=_can(_table(row, "architecture").get("input_modalities"), "image"),
             structured=_structured(row.get("supported_parameters")),
         ),
         aliases=(slug,) if isinstance(slug, str) and slug != row["id"] else (),
@@ -115,17 +115,17 @@ def _prices(pricing: object, since: int | None) -> tuple[Price, ...]:
     """The price list: the base row, then its overrides, each over what the rows before it say."""
     if not isinstance(pricing, Mapping):
         return ()
-    base = Price(since=since, **_amounts(pricing))
+    base = structs.replace(Price(since=since), **_amounts(pricing))
     if base.input is None and base.output is None:
         return ()
     rows = [base]
     overrides = [item for item in pricing.get("overrides") or () if isinstance(item, Mapping)]
-    by_size = sorted((item for item in overrides if "min_prompt_tokens" in item), key=lambda item: item["min_prompt_tokens"])
-    for item in by_size:
-        rows.append(structs.replace(rows[-1], above=int(item["min_prompt_tokens"]), **_amounts(item)))
+    by_size = [(size, item) for item in overrides if (size := _count(item.get("min_prompt_tokens"))) is not None]
+    for size, item in sorted(by_size, key=lambda pair: pair[0]):
+        rows.append(structs.replace(rows[-1], above=size, **_amounts(item)))
     for item in overrides:
-        if "utc_start" in item and "utc_end" in item and "min_prompt_tokens" not in item:
-            hours = (_minutes(item["utc_start"]), _minutes(item["utc_end"]))
+        hours = (_minutes(item.get("utc_start")), _minutes(item.get("utc_end")))
+        if hours[0] is not None and hours[1] is not None and "min_prompt_tokens" not in item:
             rows += [structs.replace(row, hours=hours, **_amounts(item)) for row in rows if row.hours is None]
     return tuple(rows)
 
@@ -147,9 +147,17 @@ def _amounts(pricing: Mapping[str, Any]) -> dict[str, Decimal]:
     return found
 
 
-def _minutes(clock: object) -> int:
-    digits = f"{clock:0>4}"
-    return int(digits[:2]) * 60 + int(digits[-2:])
+def _table(row: Wire, name: str) -> Mapping[str, Any]:
+    value = row.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _minutes(clock: object) -> int | None:
+    """Minutes of the day from the wire's HHMM, as text or number; None when it is not a time."""
+    digits = f"{clock:0>4}" if isinstance(clock, int | str) else ""
+    if len(digits) != 4 or not digits.isdecimal() or int(digits[2:]) > 59 or int(digits[:2]) > 24:
+        return None
+    return int(digits[:2]) * 60 + int(digits[2:])
 
 
 def _count(value: object) -> int | None:

@@ -182,7 +182,9 @@ def shipped() -> Shipped:
         text = resources.files(__package__).joinpath("prices.json").read_bytes()
         return msgspec.json.decode(text, type=Shipped)
     except (OSError, msgspec.MsgspecError) as error:
-        raise CatalogError(f"the shipped catalog (prices.json) cannot be read: {error}. Reinstall cheapfirst.") from error
+        raise CatalogError(
+            f"the shipped catalog (prices.json) cannot be read: {error}. Reinstall cheapfirst."
+        ) from error
 
 
 def _unlisted(suffix: str) -> tuple[Price, ...]:
@@ -207,7 +209,9 @@ def _merged(shipped: Model, listed: Model) -> Model:
 def _overridden(model: Model, override: ModelOverride) -> Model:
     """The user's word over all: a price given replaces that price in every row."""
     said = {name: value for name, value in structs.asdict(override).items() if value is not None}
-    priced = {name: said.pop(name) for name in ("input", "output", "cache_read", "cache_write", "request") if name in said}
+    priced = {
+        name: said.pop(name) for name in ("input", "output", "cache_read", "cache_write", "request") if name in said
+    }
     prices = model.prices
     if priced:
         prices = tuple(structs.replace(row, **priced) for row in model.prices) or (Price(**priced),)

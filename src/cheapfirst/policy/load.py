@@ -1,0 +1,244 @@
+"""Finds, reads and validates the policy table. Everything wrong with it is an error here, never at request time."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import structs
+
+from cheapfirst import catalog
+from cheapfirst.catalog import ModelOverride
+from cheapfirst.errors import PolicyError, nearest
+from cheapfirst.policy import fields, routes
+from cheapfirst.policy.checks import CHECKS
+from cheapfirst.policy.identity import hash_of
+from cheapfirst.policy.lines import Key
+from cheapfirst.policy.problems import Problems, following, looks_secret
+from cheapfirst.policy.table import LedgerOptions, Limits, Policy, Tier, Timeouts, Upstream
+
+FILE = "cheapfirst.toml"
+VARIABLE = "CHEAPFIRST_POLICY"
+BUILT_IN = "built-in"
+SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "default_task")
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def load(given: str | Path | Policy | None = None, *, custom: Collection[str] = ()) -> Policy:
+    """Return the policy: the one given, or the first that is found.
+
+    Order: `given` (a file, or a Policy), the file that CHEAPFIRST_POLICY names, cheapfirst.toml in the working
+    directory, cheapfirst.toml beside the main program, the built-in one. `custom` are the names of checks registered
+    in code, which the table may then use. Raises PolicyError with every problem found.
+    """
+    if isinstance(given, Policy):
+        return given if given.hash else structs.replace(given, hash=hash_of(given))
+    path = find(given)
+    if path is None:
+        return loads(_built_in(), source=BUILT_IN, custom=custom)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PolicyError(["the file is not UTF-8 text; TOML files are"], source=str(path)) from error
+    except OSError as error:
+        raise PolicyError([f"the file cannot be read: {error.strerror}"], source=str(path)) from error
+    return loads(text, source=str(path), custom=custom)
+
+
+def find(given: str | Path | None = None) -> Path | None:
+    """The file that `load` would read; None for the built-in policy. Raises PolicyError for a named, missing file."""
+    if given is not None:
+        return _existing(Path(given), "no such file; give the path of a policy table")
+    if named := os.environ.get(VARIABLE):
+        return _existing(Path(named), f"no such file, but the environment variable {VARIABLE} names it")
+    return next((path for path in _places() if path.is_file()), None)
+
+
+def loads(text: str, source: str = "policy", *, custom: Collection[str] = ()) -> Policy:
+    """Read a policy from TOML text. `source` is what errors call it. Raises PolicyError with every problem found."""
+    try:
+        table = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError([_syntax(error)], source=source) from error
+    problems = Problems(text)
+    policy = _read(table, source, custom, problems)
+    if len(problems):
+        raise PolicyError(problems.sentences(), source=source)
+    return structs.replace(policy, hash=hash_of(policy))
+
+
+def _read(table: dict[str, Any], source: str, custom: Collection[str], problems: Problems) -> Policy:
+    for name in table:
+        if name not in SECTIONS:
+            problems.unknown((name,), "section", name, SECTIONS)
+    for name in sorted(set(custom) & set(CHECKS)):
+        problems.add((), f'the check registered as "{name}" has the name of a built-in one; give it another name')
+    _secrets(table, (), problems)
+    built_in = None if source == BUILT_IN else loads(_built_in(), source=BUILT_IN)
+    upstream = _upstream(table.get("upstream", {}), problems)
+    models = _models(table.get("models", {}), problems)
+    tiers = built_in.tiers if built_in is not None and "tiers" not in table else _tiers(table.get("tiers"), problems)
+    if not tiers:
+        return Policy(tiers=(), routes={})
+    _known_models(tiers, models, upstream, problems)
+    own = routes.read(table.get("routes", {}), tiers, custom, problems)
+    kept = routes.fitting(built_in.routes, own, [tier.name for tier in tiers]) if built_in is not None else {}
+    all_routes = {**kept, **own}
+    if not all_routes and not len(problems):
+        problems.add((), "the table has no routes; add one, like [routes.extract]")
+    return Policy(
+        tiers=tiers,
+        routes=all_routes,
+        limits=_limits(table.get("limits", {}), problems),
+        models=models,
+        upstream=upstream,
+        ledger=fields.make(LedgerOptions, table.get("ledger", {}), ("ledger",), problems),
+        default_task=_default_task(table, all_routes, own, problems),
+        source=source,
+    )
+
+
+def _tiers(table: object, problems: Problems) -> tuple[Tier, ...]:
+    path: Key = ("tiers",)
+    if not isinstance(table, Mapping) or not table:
+        problems.add(path, 'must be a table of models, cheapest first, like cheap = "author/model"')
+        return ()
+    found = []
+    for name, value in table.items():
+        models = [value] if isinstance(value, str) else value
+        if not _NAME.fullmatch(name):
+            problems.add((*path, name), 'a tier\'s name has letters, digits, "_" and "-"')
+            continue
+        if not isinstance(models, list) or not models or not all(isinstance(id, str) and id for id in models):
+            problems.add((*path, name), "must be a model or a list of models, tried in that order")
+            models = []  # the name still counts, so that routes to it are not wrong as well
+        elif len(set(models)) < len(models):
+            problems.add((*path, name), "names a model twice")
+        found.append(Tier(name=name, models=tuple(models)))
+    return tuple(found)
+
+
+def _known_models(
+    tiers: tuple[Tier, ...], models: dict[str, ModelOverride], upstream: Upstream, problems: Problems
+) -> None:
+    """Every model must be in the catalog or declared, unless requests go to a server with ids of its own."""
+    if not is_openrouter(upstream.base_url):
+        return
+    known = catalog.load(models)
+    for tier in tiers:
+        for id in tier.models:
+            if known.model(id).known:
+                continue
+            if looks_secret(id):  # noted as such already
+                continue
+            near = nearest(id, known.ids())
+            hint = (
+                f'If it exists, declare it as [models."{id}"] with input and output in USD per million tokens, or run '
+                "`cheapfirst catalog sync`. Ids of another server need upstream.base_url."
+            )
+            problems.add(("tiers", tier.name), f'unknown model "{id}"{near}{following(near, hint)}')
+
+
+def is_openrouter(base_url: str) -> bool:
+    """Whether requests go to OpenRouter itself, whose model ids the catalog knows."""
+    host = urlsplit(base_url).hostname or ""
+    return host == "openrouter.ai" or host.endswith(".openrouter.ai")
+
+
+def _models(table: object, problems: Problems) -> dict[str, ModelOverride]:
+    path: Key = ("models",)
+    if not isinstance(table, Mapping):
+        problems.add(path, f'must be a table like [models."author/slug"], not {fields.kind_of(table)}')
+        return {}
+    return {id: fields.make(ModelOverride, value, (*path, id), problems) for id, value in table.items()}
+
+
+def _limits(table: object, problems: Problems) -> Limits:
+    values = fields.read(Limits, table, ("limits",), problems, skip=("timeouts",))
+    timeouts = table.get("timeouts", {}) if isinstance(table, Mapping) else {}
+    return Limits(timeouts=fields.make(Timeouts, timeouts, ("limits", "timeouts"), problems), **values)
+
+
+def _upstream(table: object, problems: Problems) -> Upstream:
+    found = fields.make(Upstream, table, ("upstream",), problems)
+    try:
+        url = urlsplit(found.base_url)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+        bare = not (url.username or url.password or url.query or url.fragment)
+    except ValueError:
+        usable = bare = False
+    if not usable:
+        problems.add(("upstream", "base_url"), "must be an address like https://openrouter.ai/api/v1")
+    elif not bare:
+        problems.add(
+            ("upstream", "base_url"), "must not carry a name, a password or a query; the key comes from key_env"
+        )
+    if not _VARIABLE_NAME.fullmatch(found.key_env):
+        problems.add(
+            ("upstream", "key_env"),
+            "must be the name of an environment variable, like OPENROUTER_API_KEY, never the key itself",
+        )
+    return found
+
+
+def _default_task(
+    table: Mapping[str, Any], all_routes: Mapping[str, Any], own: Mapping[str, Any], problems: Problems
+) -> str:
+    """The task of requests that name none: the one given, else chat, else the first of the table."""
+    if "default_task" not in table:
+        return "chat" if "chat" in all_routes else next(iter(own or all_routes), "chat")
+    name = table["default_task"]
+    if not isinstance(name, str):
+        problems.add(("default_task",), f"must be a task's name, not {fields.kind_of(name)}")
+        return "chat"
+    if name not in all_routes:
+        problems.unknown(("default_task",), "task", name, sorted(all_routes))
+    return name
+
+
+def _secrets(value: object, path: Key, problems: Problems) -> None:
+    """Refuse anything that looks like an API key, anywhere in the table, without repeating it."""
+    if isinstance(value, str) and looks_secret(value):
+        problems.add(
+            path, "holds what looks like an API key. Put the key into an environment variable (upstream.key_env)"
+        )
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _secrets(item, (*path, name), problems)
+    elif isinstance(value, list):
+        for item in value:
+            _secrets(item, path, problems)
+
+
+def _syntax(error: tomllib.TOMLDecodeError) -> str:
+    what, _, where = str(error).partition(" (at ")
+    line = re.search(r"line (\d+), column (\d+)", where)
+    at = f"line {line[1]}, column {line[2]}" if line else "at its end"
+    return f"{at}: not valid TOML: {what[:1].lower()}{what[1:]}"
+
+
+def _places() -> Iterator[Path]:
+    yield Path.cwd() / FILE
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main:
+        yield Path(main).resolve().parent / FILE
+
+
+def _existing(path: Path, otherwise: str) -> Path:
+    if not path.is_file():
+        raise PolicyError([otherwise], source=str(path))
+    return path
+
+
+def _built_in() -> str:
+    return resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")

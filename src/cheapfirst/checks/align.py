@@ -97,7 +97,9 @@ class _Aligner:
     def _fits(self, value: Any, schema: Any) -> bool:
         if not isinstance(schema, dict):
             return schema is not False
-        shared = {key: self.root[key] for key in ("$defs", "definitions", "$schema") if key in self.root}
+        shared: dict[str, Any] = {
+            key: self.root[key] for key in ("$defs", "definitions", "$schema") if key in self.root
+        }
         return fits(value, {**shared, **schema})
 
     def _branch(self, value: Any, branches: list[Any], path: Path) -> Any:

@@ -228,8 +228,12 @@ class Reader:
         return Word(text[0].strip(), at), text.end()
 
     def call(self, at: int) -> tuple[Called, int]:
-        """The call expression that begins at `at`. Raises Broken."""
+        """The call that begins at `at`: an expression, or a name with an object behind it. Raises Broken."""
         found = self._call(at, 0)
+        name = _NAME.match(self._text, at)
+        if found is None and name is not None and self._text.startswith("{", self.skip(name.end())):
+            arguments, end = self._object(self.skip(name.end()), 0)
+            return Called(name[0], (arguments,), {}, at), end
         if found is None:
             raise Broken("parse.syntax", "A call was expected.", at)
         return found

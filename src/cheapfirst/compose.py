@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import msgspec
 
 from cheapfirst.messages import Attempt, Finding, Form, Planned, Request, Wire
+from cheapfirst.policy.load import is_openrouter
 from cheapfirst.policy.table import Policy, Route
-
-OPENROUTER = "https://openrouter.ai/"
 
 
 def body(
@@ -47,14 +46,14 @@ def body(
             "type": "json_schema",
             "json_schema": {"name": "answer", "strict": is_strict(request.schema), "schema": request.schema},
         }
-        if is_openrouter(policy):
+        if speaks_openrouter(policy):
             provider = wire.get("provider")
             wire["provider"] = {"require_parameters": True, **(provider if isinstance(provider, dict) else {})}
     elif form == "json_object":
         wire["response_format"] = {"type": "json_object"}
     elif form == "prompt":
         wire.pop("response_format", None)
-    if request.session is not None and is_openrouter(policy):
+    if request.session is not None and speaks_openrouter(policy):
         wire.setdefault("session_id", request.session[:256])
     if stream:
         wire["stream"] = True
@@ -63,15 +62,15 @@ def body(
     return wire
 
 
-def is_openrouter(policy: Policy) -> bool:
+def speaks_openrouter(policy: Policy) -> bool:
     """Whether the upstream is OpenRouter itself, or one told to be spoken to like it (`native_fallback = true`)."""
-    return policy.upstream.base_url.startswith(OPENROUTER) or bool(policy.upstream.native_fallback)
+    return is_openrouter(policy.upstream.base_url) or bool(policy.upstream.native_fallback)
 
 
 def native_fallback(policy: Policy) -> bool:
     """Whether to send the upstream's own `models` array."""
     given = policy.upstream.native_fallback
-    return is_openrouter(policy) if given is None else given
+    return speaks_openrouter(policy) if given is None else given
 
 
 def is_strict(schema: Wire) -> bool:

@@ -17,12 +17,14 @@ from msgspec import structs
 from cheapfirst import cascade, catalog, plan
 from cheapfirst import policy as policy_module
 from cheapfirst.checks import Schema, read_schema
-from cheapfirst.compose import OPENROUTER
 from cheapfirst.errors import CheapfirstError, RequestError
 from cheapfirst.ledger import Recorder, locate
 from cheapfirst.messages import Answer, Plan, Request, Wire
 from cheapfirst.policy import Policy
+from cheapfirst.policy import named
 from cheapfirst.policy.checks import Check, Custom
+from cheapfirst.policy.load import is_openrouter
+from cheapfirst.policy.problems import Problems
 from cheapfirst.upstream import Upstream
 
 Input: TypeAlias = str | Sequence[Mapping[str, Any]]
@@ -218,7 +220,7 @@ class AsyncRouter:
             checks=read,
         )
         made = plan.make(request, self.policy, self.catalog, at=now)
-        if need_key and self._api_key is None and self.policy.upstream.base_url.startswith(OPENROUTER):
+        if need_key and self._api_key is None and is_openrouter(self.policy.upstream.base_url):
             raise RequestError(
                 f"no API key: set the environment variable {self.policy.upstream.key_env}, give Router(api_key=...), "
                 "or try it without a key: cheapfirst demo"
@@ -240,14 +242,21 @@ class AsyncRouter:
             return (), self._custom
         custom = dict(self._custom)
         plain: list[Any] = []
+        own: list[Check] = []
         for check in checks:
-            if callable(check):
+            if isinstance(check, str | Mapping):
+                plain.append(check)
+            elif callable(check):
                 name = getattr(check, "__name__", type(check).__name__)
                 custom[name] = check
-                plain.append(Custom(name=name))
+                own.append(Custom(name=name))
             else:
-                plain.append(check)
-        return policy_module.read_checks(plain, custom=custom), custom
+                own.append(check)
+        problems = Problems("")
+        read = named.read(plain, custom, ("checks",), problems)
+        if len(problems):
+            raise RequestError("; ".join(problems.sentences()))
+        return (*read, *own), custom
 
 
 class AsyncStream:

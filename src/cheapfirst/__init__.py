@@ -1,9 +1,9 @@
 """cheapfirst: the cheapest model that still does the job, proved by checks in code.
 
-    from cheapfirst import Router
+from cheapfirst import Router
 
-    router = Router()
-    answer = router.run("extract", email, schema=Ticket)
+router = Router()
+answer = router.run("extract", email, schema=Ticket)
 """
 
 from __future__ import annotations

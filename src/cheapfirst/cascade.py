@@ -14,76 +14,24 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from decimal import Decimal
-from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
-from cheapfirst import compose, story
-from cheapfirst.catalog import Catalog
-from cheapfirst.checks import Judgment, Schema, judge
-from cheapfirst.errors import (
-    AnswerCutOff,
-    AnswerRejected,
-    CostCeilingReached,
-    DeadlineExceeded,
-    RequestFailed,
-    UpstreamFault,
-)
-from cheapfirst.ledger import Recorder
-from cheapfirst.messages import (
-    Answer,
-    Attempt,
-    Ending,
-    Fault,
-    Finding,
-    Outcome,
-    Plan,
-    Planned,
-    Request,
-    Story,
-    Verdict,
-    Wire,
-)
-from cheapfirst.money import show, total
-from cheapfirst.plan import Position, Signal, follow
+from cheapfirst import compose
+from cheapfirst.checks import Judgment, judge
+from cheapfirst.ending import abandon, finish
+from cheapfirst.job import Job, Walk
+from cheapfirst.messages import Answer, Attempt, Ending, Fault, Outcome, Planned, Wire
+from cheapfirst.money import total
+from cheapfirst.plan import Signal, follow
 from cheapfirst.policy.checks import Check, Repetition
-from cheapfirst.policy.table import Policy, Route
-from cheapfirst.upstream import Call, Upstream
+from cheapfirst.upstream import Call
 
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
-
-
-class Job(Struct, frozen=True, kw_only=True):
-    """One request with all that running it needs."""
-
-    request: Request
-    plan: Plan
-    route: Route
-    policy: Policy
-    catalog: Catalog
-    upstream: Upstream
-    ledger: Recorder
-    schema: Schema | None = None
-    custom: Mapping[str, Callable[..., Any]] = {}
-
-
-class Walk(Struct, kw_only=True):
-    """How far a request has come."""
-
-    began: float  # monotonic seconds
-    time: float  # Unix seconds
-    position: Position = Position()
-    attempts: tuple[Attempt, ...] = ()
-    waiting: Planned | None = None  # the attempt under way
-    first_token: float | None = None  # seconds until the caller saw the first text
-    told: bool = False  # the story has been recorded
-
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.began
 
 
 async def run(job: Job) -> Answer:
@@ -105,7 +53,7 @@ async def stream(job: Job) -> AsyncGenerator[Wire | Answer, None]:
         while True:
             planned = job.plan.attempts[walk.position.index]
             if (stop := _bound(job, walk, planned)) is not None:
-                yield _finish(job, walk, stop)
+                yield finish(job, walk, stop)
                 return
             walk.waiting = planned
             started = walk.elapsed()
@@ -124,22 +72,22 @@ async def stream(job: Job) -> AsyncGenerator[Wire | Answer, None]:
             attempt, signal = _judged(job, walk, planned, outcome, started)
             walk.attempts += (attempt,)
             if signal is None:
-                yield _finish(job, walk, "accepted")
+                yield finish(job, walk, "accepted")
                 return
             if shown:
-                yield _finish(job, walk, _shown_ending(signal))
+                yield finish(job, walk, _shown_ending(signal))
                 return
             signal, wait = _wait(job, walk, signal)
             position = follow(job.plan, walk.position, signal)
             if position is None:
-                yield _finish(job, walk, _ending(signal))
+                yield finish(job, walk, _ending(signal))
                 return
             walk.position = position
             if wait and position.on == "retry":
                 await asyncio.sleep(wait)
     finally:
         if not walk.told:
-            _abandon(job, walk)
+            abandon(job, walk)
 
 
 async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[Wire | Outcome, None]:
@@ -285,143 +233,6 @@ def _ending(signal: Signal) -> Ending:
 def _shown_ending(signal: Signal) -> Ending:
     """How a stream ends whose text the caller has already seen: a bad answer cannot be taken back."""
     return "returned" if signal == "reject" else _ending(signal)
-
-
-def _finish(job: Job, walk: Walk, ending: Ending) -> Answer:
-    """Record the story and return the answer, or raise what the ending means."""
-    winner = _winner(job, walk, ending)
-    if winner is not None and ending == "rejected":
-        ending = "returned"
-    told = _tell(job, walk, ending, winner)
-    if winner is None:
-        raise _error(job, told)
-    answer = _answer(job, told, winner)
-    if ending in ("accepted", "returned") or (ending == "cut-off" and walk.first_token is not None):
-        return answer
-    raise _error(job, told, answer)
-
-
-def _winner(job: Job, walk: Walk, ending: Ending) -> Attempt | None:
-    """The attempt whose answer is handed out (or, with an error, shown): the accepted or the best rejected one."""
-    if ending == "accepted" or walk.first_token is not None:
-        return walk.attempts[-1] if walk.attempts and walk.attempts[-1].outcome.fault is None else None
-    if ending != "rejected" or job.plan.on_reject != "return":
-        return None
-    return _best(walk.attempts)
-
-
-def _best(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The rejected answer with the fewest findings; among equals the last, which is of the highest tier."""
-    judged = [attempt for attempt in attempts if attempt.verdict is not None and attempt.outcome.kind == "answer"]
-    return min(reversed(judged), key=lambda attempt: len(_findings(attempt)), default=None)
-
-
-def _findings(attempt: Attempt) -> tuple[Finding, ...]:
-    return attempt.verdict.findings if attempt.verdict is not None else ()
-
-
-def _tell(job: Job, walk: Walk, ending: Ending, winner: Attempt | None) -> Story:
-    """Put the story together and hand it to the ledger. Only this function ends a request."""
-    told = Story(
-        request=job.request,
-        plan=job.plan,
-        attempts=walk.attempts,
-        ending=ending,
-        time=walk.time,
-        duration=walk.elapsed(),
-        first_token=walk.first_token,
-        winner=winner.number if winner is not None else None,
-        escalated=any(attempt.on == "reject" for attempt in walk.attempts),
-        cost=total(attempt.cost for attempt in walk.attempts),
-        baseline=_baseline(job, walk, winner),
-    )
-    walk.told = True
-    job.ledger.record(told)
-    return told
-
-
-def _baseline(job: Job, walk: Walk, winner: Attempt | None) -> Decimal | None:
-    """USD the premium model alone would have cost: its own attempt where it made one, else its prices on
-    the usage of the answer that was given (the same tokens, the same share of them cached)."""
-    premium = job.policy.premium.models[0]
-    for attempt in reversed(walk.attempts):
-        if attempt.model == premium and attempt.outcome.kind == "answer":
-            return attempt.cost
-    used = winner or next((a for a in reversed(walk.attempts) if a.outcome.usage is not None), None)
-    if used is None or used.outcome.usage is None:
-        return None
-    return job.catalog.cost(premium, used.outcome.usage, walk.time)
-
-
-def _answer(job: Job, told: Story, winner: Attempt) -> Answer:
-    value = winner.value
-    verdict = winner.verdict or Verdict(accept=False)
-    if verdict.accept and job.schema is not None:
-        value = job.schema.convert(value)
-    return Answer(
-        value=value,
-        text=winner.outcome.text,
-        model=winner.model,
-        tier=winner.planned.tier,
-        cost=told.cost,
-        baseline=told.baseline,
-        escalated=told.escalated,
-        why=story.why(job.plan, told.attempts, told.cost, told.baseline),
-        attempts=told.attempts,
-        verdict=verdict,
-        request_id=job.request.id,
-        task=job.request.task,
-        plan=job.plan,
-        message=winner.outcome.message,
-        forced=job.plan.forced,
-    )
-
-
-def _error(job: Job, told: Story, answer: Answer | None = None) -> RequestFailed:
-    """The error that an ending without an acceptable answer is raised as."""
-    trail = {"request_id": job.request.id, "attempts": told.attempts}
-    last = told.attempts[-1] if told.attempts else None
-    tail = f"{told.request.task}, {len(told.attempts)} attempt(s)"
-    if told.ending == "deadline":
-        return DeadlineExceeded(f"the deadline of {job.plan.deadline:g} s passed ({tail})", **trail)
-    if told.ending == "ceiling":
-        return CostCeilingReached(
-            f"the next attempt could cost more than max_cost {show(job.plan.max_cost)} allows ({tail}, "
-            f"spent {show(told.cost)})",
-            **trail,
-        )
-    if told.ending == "cut-off" and last is not None:
-        return AnswerCutOff(
-            f"the answer was still cut off at {last.planned.max_tokens:,} tokens ({tail}); raise max_tokens or "
-            "limits.room, or give the tier a model with longer output",
-            **trail,
-        )
-    if told.ending == "rejected" and last is not None:
-        best = _best(told.attempts)
-        codes = ", ".join(dict.fromkeys(finding.code for finding in _findings(best or last)))
-        shown = answer if answer is not None or best is None else _answer(job, told, best)
-        return AnswerRejected(f"the last tier's answer was rejected: {codes} ({tail})", answer=shown, **trail)
-    fault = last.outcome.fault if last is not None else None
-    if fault is not None:
-        return UpstreamFault(f"upstream fault {fault.name}: {fault.sentence} ({tail})", fault=fault, **trail)
-    return RequestFailed(f"the request ended without an answer ({tail})", **trail)
-
-
-def _abandon(job: Job, walk: Walk) -> None:
-    """Record a request whose caller left (or that broke): the attempt under way may still be billed."""
-    if walk.waiting is not None:
-        fault = Fault(name="cancelled", sentence="the caller left before the answer was complete")
-        walk.attempts += (
-            Attempt(
-                number=len(walk.attempts) + 1,
-                planned=walk.waiting,
-                on=walk.position.on,
-                outcome=Outcome(kind="fault", fault=fault),
-                model=walk.waiting.model,
-                started=walk.elapsed(),
-            ),
-        )
-    _tell(job, walk, "cancelled", None)
 
 
 def user_text(body: Wire) -> str:

@@ -1,0 +1,46 @@
+"""One request on its way through the cascade: what running it needs, and how far it has come. Data only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from cheapfirst.catalog import Catalog
+from cheapfirst.checks import Schema
+from cheapfirst.ledger import Recorder
+from cheapfirst.messages import Attempt, Plan, Planned, Request
+from cheapfirst.plan import Position
+from cheapfirst.policy.table import Policy, Route
+from cheapfirst.upstream import Upstream
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One request with all that running it needs."""
+
+    request: Request
+    plan: Plan
+    route: Route
+    policy: Policy
+    catalog: Catalog
+    upstream: Upstream
+    ledger: Recorder
+    schema: Schema | None = None
+    custom: Mapping[str, Callable[..., Any]] = {}
+
+
+class Walk(Struct, kw_only=True):
+    """How far a request has come."""
+
+    began: float  # monotonic seconds
+    time: float  # Unix seconds
+    position: Position = Position()
+    attempts: tuple[Attempt, ...] = ()
+    waiting: Planned | None = None  # the attempt under way
+    first_token: float | None = None  # seconds until the caller saw the first text
+    told: bool = False  # the story has been recorded
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.began

@@ -108,7 +108,8 @@ def test_the_digest_is_what_the_documented_recipe_gives(text: str, number: int) 
 
 def test_several_recordings_under_a_key_are_served_in_turn(recordings: Path) -> None:
     with serve_in_thread(Options(replay=str(recordings))) as sim:
-        assert [call(sim.base_url, keyed("again")).text for _ in range(3)] == ["first", "second", "second"]
+        answers = [call(sim.base_url, keyed("again", max_tokens=room)).text for room in (10, 20, 30)]
+        assert answers == ["first", "second", "second"]
 
 
 def test_a_recording_is_found_under_the_dated_slug_too(recordings: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from cheapfirst.simulator import exchange, wire
+from cheapfirst.simulator import billing, wire
 from cheapfirst.simulator import stream as streams
 from cheapfirst.simulator.books import Bill
 from cheapfirst.simulator.exchange import Nothing, Turn, World
@@ -83,7 +83,8 @@ async def stream(request: web.Request, turn: Turn, world: World) -> web.StreamRe
             if index == len(frames) - 1 and ending == "close":
                 # Settled before the last write, so that a client that has seen the end finds it in the books.
                 ended = True
-                world.books.close(entry, delivered=_SPOILED.isdisjoint(faults), bill=_bill_of_break(turn, spent, world))
+                bill = _partial(turn, spent, world) if "length_as_error" in faults else entry.bill
+                world.books.close(entry, delivered=_SPOILED.isdisjoint(faults), bill=bill)
             await response.write(frame.data)
         if ending == "hang":
             await _forever()
@@ -94,17 +95,14 @@ async def stream(request: web.Request, turn: Turn, world: World) -> web.StreamRe
             return response
         await response.write_eof()
     except (asyncio.CancelledError, ConnectionError):
-        bill = entry.bill if ended or "silent_billed" in faults else exchange.partial(turn, spent, world.options)
+        bill = entry.bill if ended or "silent_billed" in faults else _partial(turn, spent, world)
         world.books.close(entry, delivered=False, cancelled=True, bill=bill)
         raise
     return response
 
 
-def _bill_of_break(turn: Turn, spent: int, world: World) -> Bill:
-    """An answer that broke off as a cut-off is billed for what came, everything else as it stands."""
-    if "length_as_error" in turn.served.faults:
-        return exchange.partial(turn, spent, world.options)
-    return turn.entry.bill
+def _partial(turn: Turn, spent: int, world: World) -> Bill:
+    return billing.partial(turn.served.model, turn.entry.bill, spent, turn.served.faults, world.options)
 
 
 def _headers(turn: Turn) -> dict[str, str]:

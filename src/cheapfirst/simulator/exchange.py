@@ -13,11 +13,10 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct, field
 
-from cheapfirst import money
 from cheapfirst.messages import Wire
-from cheapfirst.simulator import generation, pricing, replay, wire
+from cheapfirst.simulator import billing, generation, replay, wire
 from cheapfirst.simulator.answerer import Answerer
-from cheapfirst.simulator.books import PICO, Bill, Books, Entry
+from cheapfirst.simulator.books import PICO, Books, Entry
 from cheapfirst.simulator.cache import PromptCaches, Split
 from cheapfirst.simulator.failures import Failure, failure, named, unknown_model
 from cheapfirst.simulator.faults import FAULTS
@@ -31,8 +30,6 @@ from cheapfirst.simulator.wire import Served
 
 _ALNUM = string.ascii_letters + string.digits
 _NOT_THE_ANSWER = ("stream", "stream_options", "usage", "metadata", "user", "session_id", "trace", "model", "models")
-_UNBILLED = frozenset({"200_error_body", "empty_choices", "choice_error", "mid_stream_error", "mid_stream_error_text",
-                       "empty_insured", "cache_hit"})  # fmt: skip
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -171,20 +168,22 @@ def _try(world: World, ask: Ask, name: str, digest: bytes, *, first: bool) -> Tu
             return fault, named(fault, model, prompt=fit.prompt, room=fit.room, retry_after=wait)
     if "silent" in faults or "no_response" in faults:
         return Nothing(hang_up="no_response" in faults)
-    return _generate(world, ask, fit, frozenset(faults), random.Random(seed + b"|answer"), repeat)
+    return _generate(world, ask, fit, frozenset(faults), random.Random(seed + b"|answer"))
 
 
 def _generate(
-    world: World, ask: Ask, fit: Candidate, faults: frozenset[str], rng: random.Random, repeat: int
+    world: World, ask: Ask, fit: Candidate, faults: frozenset[str], rng: random.Random
 ) -> Turn | tuple[str, Failure]:
     model, options = fit.model, world.options
     recording = None
     if world.recordings is not None:
-        keys = replay.keys_of(ask.body)
-        recording = world.recordings.look_up(model, keys, repeat)
+        key = replay.key_of(ask.body)
+        turn = f"{model.id}|{key}".encode()
+        recording = world.recordings.look_up(model, key, world.repeats[turn])
+        world.repeats[turn] += 1
         if recording is None:
             message = (
-                f"No recorded answer for model {model.id} and key {keys[0]} in {world.recordings.source}. "
+                f"No recorded answer for model {model.id} and key {key} in {world.recordings.source}. "
                 "Set metadata.replay to a recorded key, or record these messages."
             )
             return "404_replay", failure(404, message, "not_found")
@@ -196,10 +195,10 @@ def _generate(
     if recording is None:
         made = generation.make(model, fit.body, world.answerer, rng, faults)
         split = world.caches.split(model, ask.body, host, now) if options.caching else Split()
-        bill = _bill(model, fit.prompt, made, split, faults, options)
+        bill = billing.of_answer(model, fit.prompt, made, split, faults, options)
     else:
         made = generation.recorded(model, recording)
-        bill = _recorded_bill(model, fit.prompt, made, recording, faults, options)
+        bill = billing.of_recording(model, fit.prompt, made, recording, faults, options)
     created = int(time.time())
     served = Served(
         id=_generation_id(created),
@@ -237,59 +236,6 @@ def _generation_id(created: int) -> str:
         number, at = divmod(number, len(_ALNUM))
         letters.append(_ALNUM[at])
     return f"gen-{created}-{''.join(letters)}"
-
-
-def _bill(
-    model: SimModel, prompt: int, made: generation.Generation, split: Split, faults: frozenset[str], options: Options
-) -> Bill:
-    if faults & _UNBILLED:
-        return Bill(byok=options.byok)
-    return pricing.bill(
-        model,
-        prompt=prompt,
-        completion=made.completion,
-        cached=min(split.cached, prompt),
-        written=min(split.written, prompt),
-        reasoning=made.reasoning,
-        byok_fee=options.byok_fee if options.byok else None,
-    )
-
-
-def _recorded_bill(
-    model: SimModel,
-    prompt: int,
-    made: generation.Generation,
-    recording: replay.Recording,
-    faults: frozenset[str],
-    options: Options,
-) -> Bill:
-    usage: Wire = recording.usage or {}
-    details: Wire = usage.get("prompt_tokens_details") or {}
-    split = Split(details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0)
-    counted = _bill(model, usage.get("prompt_tokens", prompt), made, split, faults, options)
-    cost = recording.reported_cost()
-    if cost is None or faults & _UNBILLED:
-        return counted
-    pico = money.to_pico(money.usd(cost)) or 0
-    return msgspec.structs.replace(
-        counted, cost=pico, upstream_prompt=0, upstream_completion=0, byok=False, recorded=True
-    )
-
-
-def partial(turn: Turn, spent: int, options: Options) -> Bill:
-    """The bill of a stream that the client left after `spent` completion tokens."""
-    model, bill = turn.served.model, turn.entry.bill
-    if bill.recorded or turn.served.faults & _UNBILLED or not model.cancel_stops_billing:
-        return bill
-    return pricing.bill(
-        model,
-        prompt=bill.prompt,
-        completion=min(spent, bill.completion),
-        cached=bill.cached,
-        written=bill.written,
-        reasoning=min(bill.reasoning, spent),
-        byok_fee=options.byok_fee if options.byok else None,
-    )
 
 
 def _timing(

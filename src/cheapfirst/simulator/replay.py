@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -62,14 +61,10 @@ class Recordings(Struct, kw_only=True):
         """The models that were recorded, in the file's order."""
         return list(dict.fromkeys(model for model, _ in self.found))
 
-    def look_up(self, model: SimModel, keys: Iterable[str], repeat: int) -> Recording | None:
-        """The recording for the first key that has one under the model's id or dated slug."""
-        for key in keys:
-            for name in (model.id, model.slug):
-                lines = self.found.get((name, key))
-                if lines:
-                    return lines[min(repeat, len(lines) - 1)]
-        return None
+    def look_up(self, model: SimModel, key: str, turn: int) -> Recording | None:
+        """The recording for a key under the model's id or dated slug; `turn` counts from 0."""
+        lines = self.found.get((model.id, key)) or self.found.get((model.slug, key))
+        return lines[min(turn, len(lines) - 1)] if lines else None
 
 
 def digest(messages: Sequence[Wire]) -> str:
@@ -77,11 +72,10 @@ def digest(messages: Sequence[Wire]) -> str:
     return hashlib.sha256(msgspec.json.encode(list(messages), order="sorted")).hexdigest()
 
 
-def keys_of(body: Wire) -> list[str]:
+def key_of(body: Wire) -> str:
     """The key a request is looked up by: `metadata.replay`, else the digest of its messages."""
-    metadata: Any = body.get("metadata")
-    named = metadata.get("replay") if isinstance(metadata, dict) else None
-    return [digest(body["messages"])] if named is None else [str(named)]
+    named = (body.get("metadata") or {}).get("replay")
+    return digest(body["messages"]) if named is None else str(named)
 
 
 def read(path: str | Path) -> Recordings:

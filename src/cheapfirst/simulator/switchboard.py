@@ -78,8 +78,7 @@ def check(name: str) -> str:
 
 def asked_for(body: Wire, header: str | None) -> str | None:
     """The faults a request names for itself: `metadata.simulate`, else the header; None when it names none."""
-    metadata = body.get("metadata")
-    named = metadata.get("simulate") if isinstance(metadata, dict) else None
+    named = (body.get("metadata") or {}).get("simulate")
     return str(named) if named is not None else header
 
 

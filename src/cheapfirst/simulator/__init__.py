@@ -6,6 +6,7 @@ Everything it answers is labelled simulated. It never calls anyone.
 from __future__ import annotations
 
 from cheapfirst.simulator.answerer import Answerer, Made
+from cheapfirst.simulator.demo import demo_options
 from cheapfirst.simulator.faults import FAULTS
 from cheapfirst.simulator.models import DEFAULT_MODELS, Caching, Latency, Override, SimModel
 from cheapfirst.simulator.options import Options, read_options
@@ -24,6 +25,7 @@ __all__ = [
     "Override",
     "SimModel",
     "Simulator",
+    "demo_options",
     "read_options",
     "serve_in_thread",
 ]

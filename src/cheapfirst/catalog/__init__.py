@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from cheapfirst.catalog.estimate import Estimate, Part, estimate
 from cheapfirst.catalog.listing import from_openrouter, save_synced, synced
 from cheapfirst.catalog.load import Catalog, load
 from cheapfirst.catalog.model import Model, ModelOverride, Price
 
-__all__ = ["Catalog", "Model", "ModelOverride", "Price", "from_openrouter", "load", "save_synced", "synced"]
+__all__ = [
+    "Catalog",
+    "Estimate",
+    "Model",
+    "ModelOverride",
+    "Part",
+    "Price",
+    "estimate",
+    "from_openrouter",
+    "load",
+    "save_synced",
+    "synced",
+]

@@ -76,6 +76,10 @@ class Catalog:
         """Every id that is known, sorted."""
         return iter(sorted({*self._shipped.models, *self._listed, *self._overrides}))
 
+    def overriding(self, overrides: Mapping[str, ModelOverride]) -> Catalog:
+        """The same catalog with these overrides in place of its own."""
+        return Catalog(self._shipped, overrides, self._listed)
+
     def model(self, id: str) -> Model:
         """What is known about that model. An unknown id gives a Model with `known=False` and everything None."""
         found = self._models.get(id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from cheapfirst.policy.diff import Change, diff
 from cheapfirst.policy.load import find, load, loads
+from cheapfirst.policy.show import Shown, show
 from cheapfirst.policy.table import Policy, Route, Tier
 
-__all__ = ["Policy", "Route", "Tier", "find", "load", "loads"]
+__all__ = ["Change", "Policy", "Route", "Shown", "Tier", "diff", "find", "load", "loads", "show"]

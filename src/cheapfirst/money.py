@@ -25,9 +25,12 @@ def usd(value: Decimal | int | str | float) -> Decimal:
     """
     try:
         number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        return _EXACT.quantize(number, PLACES)
+        amount = _EXACT.quantize(number, PLACES)
     except (InvalidOperation, TypeError, ValueError) as error:
         raise ValueError(f"not an amount in USD: {value!r}") from error
+    if not amount.is_finite():  # NaN goes through every operation in silence
+        raise ValueError(f"not an amount in USD: {value!r}")
+    return amount
 
 
 def per_mtok(price: Decimal | int | str | float) -> Decimal:

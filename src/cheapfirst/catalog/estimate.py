@@ -68,7 +68,7 @@ def estimate(input_tokens: int, output_tokens: int, mix: Sequence[Part]) -> Esti
     )
     premium = _cost(Fraction(input_tokens), Fraction(output_tokens), mix[-1])
     mixed = money.total(line.cost for line in lines)
-    saving = money.total((premium, None if mixed is None else -mixed))
+    saving = money.total((premium, None if mixed is None else mixed.copy_negate()))
     return Estimate(
         all_premium=premium,
         mixed=mixed,

@@ -48,10 +48,12 @@ def following(before: str, hint: str) -> str:
 
 
 def dotted(path: lines.Key) -> str:
-    """A key as TOML would write it: routes.extract.checks[1]."""
+    """A key as TOML would write it: routes.extract.checks[1]. A part that looks like an API key is hidden."""
     shown = ""
     for part in path:
-        if part.startswith("["):
+        if looks_secret(part):
+            shown += ".(hidden)"
+        elif part.startswith("["):
             shown += part
         else:
             shown += ("." if shown else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"')

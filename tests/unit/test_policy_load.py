@@ -32,7 +32,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def problems(text: str, **more: list[str]) -> tuple[str, ...]:
     with pytest.raises(PolicyError) as caught:
-        policy.loads(text, source="my.toml", **more)  # type: ignore[arg-type]
+        policy.loads(text, source="my.toml", **more)
     assert str(caught.value).startswith("my.toml: ")
     return caught.value.problems
 

@@ -1,4 +1,4 @@
-"""The simulator as `cheapfirst demo` runs it: the two default models, a little slow, with the faults of an ordinary day."""
+"""The simulator as `cheapfirst demo` runs it: the default models, a little slow, with the faults of an ordinary day."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _ORDINARY_DAY = {"429_retry_after": 0.01, "502_provider": 0.01, "503_overloaded"
 _LATENCY = {
     "cheap": Latency(first_token=0.03, per_token=0.0002),
     "premium": Latency(first_token=0.09, per_token=0.0006),
-}
+}  # seconds
 
 
 def demo_options(seed: int = 1) -> Options:
-    """Options for a demonstration that takes seconds: a tenth of real latencies, faults on some three requests of 100."""
+    """Options for a demonstration that takes seconds: a tenth of real latencies, faults on three requests of 100."""
     models = tuple(msgspec.structs.replace(model, latency=_LATENCY[model.skill]) for model in DEFAULT_MODELS)
     return Options(seed=seed, models=models, faults=_ORDINARY_DAY, retry_after=0.2)

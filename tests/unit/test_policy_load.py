@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,11 +14,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from cheapfirst import policy
+from cheapfirst.catalog import ModelOverride
 from cheapfirst.errors import PolicyError
 from cheapfirst.policy import lines
 from cheapfirst.policy.checks import CHECKS, Custom, Enum, Grounded, Language, Length, Python, Regex, Required
+from cheapfirst.policy.table import LedgerOptions, Limits, LongPrompt, Route, Timeouts, Upstream
 
 TIERS = '[tiers]\ncheap = "deepseek/deepseek-v4-flash"\npremium = "anthropic/claude-opus-4.8"\n'
 ONE = TIERS.replace("deepseek/deepseek-v4-flash", "openai/gpt-4o-mini")
@@ -331,3 +335,13 @@ def test_any_table_either_loads_or_is_a_policy_error(table: dict[str, str]) -> N
     with contextlib.suppress(PolicyError):
         loaded = policy.loads(text)
         assert all(loaded.tier(route.tier).models for route in loaded.routes.values())
+
+
+@pytest.mark.parametrize(
+    "kind", [Route, LongPrompt, Limits, Timeouts, ModelOverride, Upstream, LedgerOptions, *CHECKS.values()]
+)
+def test_every_key_of_the_table_is_documented(kind: type[Struct]) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
+    inner = {"task", "tier_reason", "timeouts"}
+    missing = [name for name in kind.__struct_fields__ if name not in inner and not re.search(rf"\b{name}\b", page)]
+    assert missing == []

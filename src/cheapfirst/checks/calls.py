@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from msgspec import Struct
@@ -20,10 +21,25 @@ from cheapfirst.messages import Step
 _NESTED = 3
 """How often a call may stand as text inside text."""
 
-_TURN_ENDS = re.compile(r"<\|im_end\|>|<\|eot_id\|>|<\|endoftext\|>|</s>|^[ \t]*#{2,3} ?Instructions?:", re.M)
+_TURN_ENDS = re.compile(
+    r"<\|im_end\|>|<\|eot_id\|>|<\|endoftext\|>|</s>|^[ \t]*#{2,3} ?(?:Instruction|Response)s?\b", re.M
+)
 """Where a model runs past the end of its answer into a turn it makes up."""
 
-_BETWEEN = re.compile(r"[\s,;`*-]*(?:\d+[.)][\s`]*)?")
+_BETWEEN = re.compile(
+    r"(?:[\s,;`*)\]-]|(?<=\n)\s*\d+[.)](?=\s)|</?tool_calls?>|#[^\n]*|print\((?:\w+\))?|[A-Za-z_]\w*\s*=(?=\s*[A-Za-z_]))*+"
+)
+"""What may stand between two calls of one block: separators, tags, comments, the rest of an assignment or print."""
+
+_OWN_LINE = re.compile(r"[\s>*`\[-]*(?:\d+[.)]\s*)?`*(?:[A-Za-z_]\w*\s*=\s*)?(?:print\()?`*\Z")
+"""What stands before a call on its line where the line is the call's own."""
+
+_ALTERNATIVE = re.compile(
+    r"\b(?:or|alternatively|instead|correct|corrected|correction|modif\w+|should|another|however|rather|revised|updated|"
+    r"fixed|improved|better|apolog\w+|sorry|wrong|mistake|incorrect|same|equivalent|again|e\.g|example)\b",
+    re.IGNORECASE,
+)
+"""Words between two blocks that may make the later one a second try instead of a second call."""
 _MARKDOWN = re.compile(r"\\([_*\[\]{}#])")
 
 
@@ -36,14 +52,19 @@ class _Block(Struct):
 
 
 def read(
-    message: dict[str, Any], tools: list[dict[str, Any]], *, align: Collection[str] | None = None
+    message: dict[str, Any],
+    tools: list[dict[str, Any]],
+    *,
+    align: Collection[str] | None = None,
+    source: str | None = None,
 ) -> Parsed | Unparsed:
     """The calls in an assistant's message as `[{"name": ..., "arguments": {...}}, ...]`. Never raises.
 
     `tools` are the declarations of the request; `align` as in `parse.parse`. Names come back as declared. The
-    arguments are aligned to the tool's parameters but not judged by them.
+    arguments are aligned to the tool's parameters but not judged by them. A name without quotes that the request's
+    own text, `source`, hands over is that name.
     """
-    known = shapes.declared(tools)
+    known = shapes.declared(tools, source)
     try:
         calls, trail = _structured(message, known) or _written(_content(message), known)
     except Broken as broken:
@@ -106,15 +127,18 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
     steps = [Step(kind="turn", position=end.start())] if end and text[: end.start()].strip() else []
     text = text[: end.start()] if end and steps else text
     pattern = _pattern(tuple(known.parameters))
-    if _MARKDOWN.search(text) and not pattern.search(text) and pattern.search(_MARKDOWN.sub(r"\1", text)):
-        text = _MARKDOWN.sub(r"\1", text)
+    if _MARKDOWN.search(text) and len(pattern.findall(plain := _MARKDOWN.sub(r"\1", text))) > len(
+        pattern.findall(text)
+    ):
+        text = plain
         steps.append(Step(kind="repaired.markdown"))
-    shaped = Shapes(known, lambda inner: _written(inner, known, depth + 1)[0])
+    shaped = Shapes(known, lambda inner: _inside(inner, known, depth + 1))
     words = _mentions(tuple(known.parameters))
     found = candidates.search(text, names=pattern.search, matters=lambda part: words.search(part) is not None)
     blocks: list[_Block] = []
     used: list[Candidate] = []
     for one in found.candidates:
+        shaped.unquoted = shaped.unquoted or shapes.writes_words(one.value)
         calls = shaped.calls(one.value, one.start)
         if not calls:
             continue
@@ -135,18 +159,36 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
     steps += [Step(kind=kind, position=used[0].start) for kind, there in kinds.items() if there]
     steps += [step for one in used for step in one.trail]
     steps += [Step(kind=kind, position=place) for kind, place in shaped.notes.items()]
-    return _one(blocks), [Step(kind="call.text"), *{step.kind: step for step in reversed(steps)}.values()]
+    return _one(blocks, text), [Step(kind="call.text"), *{step.kind: step for step in reversed(steps)}.values()]
 
 
-def _one(blocks: list[_Block]) -> list[Call]:
-    """The calls of the one reading that several blocks leave. Raises Broken when they leave more."""
+def _inside(text: str, known: Tools, depth: int) -> list[Call]:
+    """The calls that stand in a string of the answer; none when it only speaks of a tool."""
+    try:
+        return _written(text, known, depth)[0]
+    except Broken as broken:
+        if broken.code == "calls.none":
+            return []
+        raise
+
+
+def _one(blocks: list[_Block], text: str) -> list[Call]:
+    """The calls of the one reading that several blocks leave. Raises Broken when they leave more.
+
+    The same block again is the same calls. Different blocks are one sequence where each has lines of its own, none
+    repeats a call of another, and no word between them speaks of a second try; or where the last one is all others.
+    """
     distinct = list({repr(block.calls): block for block in reversed(blocks)}.values())[::-1]
     if len(distinct) == 1:
         return distinct[0].calls
     *earlier, last = distinct
-    joined = [call for block in earlier for call in block.calls]
-    if joined == last.calls:
-        return joined
+    if [call for block in earlier for call in block.calls] == last.calls:
+        return last.calls
+    each = [repr(call) for block in blocks for call in block.calls]
+    own = all(_OWN_LINE.match(text, text.rfind("\n", 0, block.start) + 1, block.start) for block in blocks)
+    between = "\n".join(text[one.end : two.start] for one, two in pairwise(blocks))
+    if own and len(set(each)) == len(each) and not _ALTERNATIVE.search(between):
+        return [call for block in blocks for call in block.calls]
     raise Broken("calls.ambiguous", "The answer holds several calls, and nothing says which are meant.", last.start)
 
 
@@ -154,7 +196,8 @@ def _one(blocks: list[_Block]) -> list[Call]:
 def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     """Where one of these tools is called: its name, with dots or underscores, and an opening bracket."""
     prefixes = "|".join(map(re.escape, shapes.NAMESPACES))
-    return re.compile(rf"(?<![\w.])(?<!def )(?P<name>(?:{prefixes})?(?:{_spellings(names)}))\s*(?:\(|\n\s*\{{)")
+    name = rf"(?P<name>(?:{prefixes})?(?:{_spellings(names)}))"
+    return re.compile(rf"(?<![\w.])(?<!def ){name}\s*\(|(?<!\w){name.replace('<name>', '<title>')}\n\s*\{{")
 
 
 @lru_cache(maxsize=256)

@@ -49,7 +49,7 @@ class Found(Struct, frozen=True):
 
 
 Names = Callable[[str, int], re.Match[str] | None]
-"""Searches from an offset for a call of a declared tool; its group `name` is where the call begins."""
+"""Searches from an offset for a call of a declared tool."""
 
 
 def read(text: str, at: int, *, calls: bool = False) -> tuple[Any, int, tuple[Step, ...]]:
@@ -80,8 +80,8 @@ def search(text: str, *, names: Names | None = None, matters: Callable[[str], bo
         mark = _MARK.search(text, at)
         named = names(text, at) if names is not None else None
         start = mark.start() if mark else len(text)
-        if named is not None and named.start("name") < start:
-            start = named.start("name")
+        if named is not None and named.start() < start:
+            start = named.start()
             reader = Reader(text, calls=True)
             call, end = reader.call(start)
             found.append(Candidate(call, start, end, reader.trail(), fenced, tagged))

@@ -87,7 +87,7 @@ def judge(
     `custom` maps the names of `Custom` and the paths of `Python` checks to functions. A cut-off answer is
     accepted only when its whole text is one complete JSON container.
     """
-    reading = _read(outcome, shape, schema, tools, align)
+    reading = _read(outcome, shape, schema, tools, align, source)
     context = Context(
         text=outcome.text,
         shape=shape,
@@ -120,11 +120,16 @@ def judge(
 
 
 def _read(
-    outcome: Outcome, shape: Shape, schema: Schema | None, tools: list[Any] | None, align: tuple[str, ...] | None
+    outcome: Outcome,
+    shape: Shape,
+    schema: Schema | None,
+    tools: list[Any] | None,
+    align: tuple[str, ...] | None,
+    source: str | None,
 ) -> _Reading:
     cut = outcome.kind == "cut-off"
     if tools and (outcome.message.get("tool_calls") or (shape == "json" and schema is None)):
-        return _calls(outcome, tools, align, cut)
+        return _calls(outcome, tools, align, source, cut)
     if shape == "json":
         return _json(outcome, schema, align, cut)
     if not outcome.text.strip() and not outcome.message.get("refusal"):
@@ -146,8 +151,10 @@ def _json(outcome: Outcome, schema: Schema | None, align: tuple[str, ...] | None
     return _Reading(value=result.value, trail=result.trail, findings=found, checked=checked)
 
 
-def _calls(outcome: Outcome, tools: list[Any], align: tuple[str, ...] | None, cut: bool) -> _Reading:
-    result = calls.read(outcome.message, tools, align=align)
+def _calls(
+    outcome: Outcome, tools: list[Any], align: tuple[str, ...] | None, source: str | None, cut: bool
+) -> _Reading:
+    result = calls.read(outcome.message, tools, align=align, source=source)
     if isinstance(result, parse.Unparsed):
         return _unreadable(result.code, result.sentence, incomplete=result.incomplete, checked="calls")
     if cut and not _whole(result):

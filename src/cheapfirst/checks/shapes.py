@@ -24,6 +24,7 @@ _ARGUMENTS = ("arguments", "parameters", "params", "args", "input", "kwargs", "a
 _OTHER = {"type", "id", "index"}
 _OPERATORS = {"and", "or", "not", "in", "is", "if", "else", "for", "lambda"}
 _WORDS = re.compile(r"[A-Za-z][\w.'&-]*(?: [\w.'&-]+)+")
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*")
 _PROPER = re.compile(r"[A-Z][A-Za-z]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -33,6 +34,7 @@ class Tools(Struct, frozen=True):
 
     parameters: dict[str, dict[str, Any]]
     spellings: dict[str, str]
+    source: str = ""  # the request's own text
 
     def name(self, written: Any) -> str | None:
         """The declared name that is meant: the same, or with dots and underscores exchanged, or None."""
@@ -47,7 +49,7 @@ class Tools(Struct, frozen=True):
         return None
 
 
-def declared(tools: Iterable[Any]) -> Tools:
+def declared(tools: Iterable[Any], source: str | None = None) -> Tools:
     """The tools of a request; two whose names differ in dots and underscores only must be spelled exactly."""
     parameters: dict[str, dict[str, Any]] = {}
     for tool in tools:
@@ -58,7 +60,7 @@ def declared(tools: Iterable[Any]) -> Tools:
     forms: dict[str, list[str]] = {}
     for name in parameters:
         forms.setdefault(name.replace(".", "_"), []).append(name)
-    return Tools(parameters, {form: names[0] for form, names in forms.items() if len(names) == 1})
+    return Tools(parameters, {form: names[0] for form, names in forms.items() if len(names) == 1}, source or "")
 
 
 class Shapes:
@@ -68,6 +70,7 @@ class Shapes:
         self._tools = tools
         self._text = text
         self.notes: dict[str, int | None] = {}
+        self.unquoted = False  # this writer leaves the quotes of strings away
 
     def calls(self, value: Any, place: int) -> list[Call] | None:
         """The calls that a value is; None when it is none. Raises Broken when it is one that cannot be read."""
@@ -86,11 +89,10 @@ class Shapes:
         yield from self._tools.spellings
 
     def _list(self, items: list[Any], place: int) -> list[Call] | None:
-        if len(items) == 2 and isinstance(items[1], dict):
-            name = self._tools.name(items[0])
-            if name is not None:
-                self._note("call.pair", place)
-                return [self._made(name, items[1], place)]
+        names = [self._tools.name(item) for item in items[::2]]
+        if len(items) % 2 == 0 and all(names) and all(isinstance(item, dict) for item in items[1::2]):
+            self._note("call.pair", place)
+            return [self._made(name, item, place) for name, item in zip(names, items[1::2], strict=True) if name]
         found = [self.calls(item, place) for item in items]
         if not any(found):
             return None
@@ -164,8 +166,9 @@ class Shapes:
             return first
         places = list(properties)[: len(called.positional)]
         required = self._tools.parameters[name].get("required")
-        wanted = set(required if isinstance(required, list) else [])
-        if len(places) < len(called.positional) or set(places) & called.keywords.keys() or not set(places) <= wanted:
+        first = list(properties)[: len(required)] if isinstance(required, list) else []
+        like_a_signature = isinstance(required, list) and set(first) == set(required)
+        if len(places) < len(called.positional) or set(places) & called.keywords.keys() or not like_a_signature:
             raise Broken("calls.positional", "An argument without a name fits no one parameter.", called.position)
         self._note("call.positional", called.position)
         return dict(zip(places, called.positional, strict=True))
@@ -176,7 +179,11 @@ class Shapes:
         if isinstance(value, Called):
             raise Broken("calls.expression", "An argument is an expression, not a value.", value.position)
         if isinstance(value, Word):
-            if schema.get("type") != "string" or not self._quotable(value.text, schema):
+            texts = schema.get("type", "string") == "string"
+            meant = (texts and self._handed_over(value.text)) or (
+                schema.get("type") == "string" and self._quotable(value.text, schema)
+            )
+            if not meant:
                 raise Broken("calls.expression", "An argument is an expression, not a value.", value.position)
             self._note("repaired.unquoted_string", value.position)
             return value.text
@@ -194,7 +201,15 @@ class Shapes:
             return True
         if set(text.split()) & _OPERATORS:
             return False
+        if self.unquoted and text.isidentifier():
+            return True
         return bool(_WORDS.fullmatch(text) or _PROPER.fullmatch(text) or _DATE.fullmatch(text))
+
+    def _handed_over(self, text: str) -> bool:
+        """Whether a name without quotes stands in the request's own text: then that name is what is meant."""
+        return bool(_NAME.fullmatch(text)) and bool(
+            re.search(rf"(?<![\w.]){re.escape(text)}(?![\w(]|\.\w)", self._tools.source)
+        )
 
     def _properties(self, name: str) -> dict[str, Any]:
         properties = self._tools.parameters[name].get("properties")
@@ -202,3 +217,14 @@ class Shapes:
 
     def _note(self, kind: str, place: int | None) -> None:
         self.notes.setdefault(kind, place)
+
+
+def writes_words(value: Any) -> bool:
+    """Whether several words stand without quotes somewhere: a writer of such leaves the quotes of all strings away."""
+    if isinstance(value, Word):
+        return bool(_WORDS.fullmatch(value.text)) and not set(value.text.split()) & _OPERATORS
+    if isinstance(value, Called):
+        return any(map(writes_words, [*value.positional, *value.keywords.values()]))
+    if isinstance(value, list | dict):
+        return any(map(writes_words, value.values() if isinstance(value, dict) else value))
+    return False

@@ -5,45 +5,21 @@ Pure: no I/O, no model call. It never raises on a strange answer; a strange answ
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
-from cheapfirst.checks import (
-    arguments,
-    calls,
-    content,
-    covered,
-    declared,
-    grounded,
-    language,
-    parse,
-    percent,
-    refusal,
-    repetition,
-    unique,
-)
+from cheapfirst.checks import arguments, calls, declared, parse
 from cheapfirst.checks import custom as functions
 from cheapfirst.checks.context import Context
 from cheapfirst.checks.schema import Schema
 from cheapfirst.messages import Finding, Outcome, Shape, Step, Verdict
 from cheapfirst.policy.checks import Check, Custom, Python, name_of
 
-CHECKS: dict[str, Callable[[Any, Context, Any], Sequence[Finding]]] = {
-    "length": content.length,
-    "regex": content.regex,
-    "enum": content.enum,
-    "required": content.required,
-    "refusal": refusal.refusal,
-    "language": language.language,
-    "repetition": repetition.repetition,
-    "grounded": grounded.grounded,
-    "covered": covered.covered,
-    "percent": percent.percent,
-    "unique": unique.unique,
-}
-"""Name in the table -> the function that checks."""
+_CONTENT = frozenset({"length", "regex", "enum", "required"})
 
 ON_TEXT = frozenset({"refusal", "language", "repetition"})
 """Checks that can say something about a text from which no value could be read."""
@@ -112,11 +88,22 @@ def judge(
         if isinstance(check, Custom | Python):
             findings += functions.run(typed, context, check, custom or {})
         else:
-            findings += CHECKS[name](reading.value, context, check)
+            findings += function(name)(reading.value, context, check)
     verdict = Verdict(accept=not findings, findings=tuple(findings), checked=tuple(dict.fromkeys(ran)))
     return Judgment(
         value=reading.value, text=outcome.text, trail=reading.trail, verdict=verdict, incomplete=reading.incomplete
     )
+
+
+@lru_cache(maxsize=32)
+def function(name: str) -> Callable[[Any, Context, Any], Sequence[Finding]]:
+    """The function behind a check's name in the table: `(value, context, options)` -> findings.
+
+    Imported when first used: the word lists and patterns of checks that no route names cost no start-up time.
+    """
+    module = importlib.import_module(f"cheapfirst.checks.{'content' if name in _CONTENT else name}")
+    found: Callable[[Any, Context, Any], Sequence[Finding]] = getattr(module, name)
+    return found
 
 
 def _read(

@@ -39,8 +39,8 @@ class Recorded(Struct, frozen=True):
 
     def message(self) -> Wire:
         """The answer as an assistant message: native calls as tool calls, all else as text."""
-        if isinstance(self.out, str):
-            return {"role": "assistant", "content": self.out}
+        if not isinstance(self.out, list) or not all(isinstance(part, dict) for part in self.out):
+            return {"role": "assistant", "content": self.out if isinstance(self.out, str) else json.dumps(self.out)}
         calls = [
             {
                 "id": f"call_{number}",

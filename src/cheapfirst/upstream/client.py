@@ -1,0 +1,236 @@
+"""Makes chat-completions calls over HTTP: one session, kept connections, every failure a named fault."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cheapfirst.messages import Fault, Outcome, Wire
+from cheapfirst.policy import table
+from cheapfirst.upstream import faults, refusals, sse
+from cheapfirst.upstream.call import Call
+from cheapfirst.upstream.clock import Clock
+from cheapfirst.upstream.faults import Failed
+from cheapfirst.upstream.incoming import Incoming, decode
+from cheapfirst.upstream.waiting import within
+
+if TYPE_CHECKING:
+    import aiohttp
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes. A longer answer is the fault `answer_too_big`."""
+
+_LARGEST_ERROR = 1024 * 1024
+_PAGE_BUDGET = 60.0  # seconds for `get`
+
+
+class Upstream:
+    """A chat-completions server. Safe for concurrent use within one event loop.
+
+    Args:
+        options: where it is, and how we present ourselves.
+        api_key: sent in the Authorization header and nowhere else; absent: no such header.
+        largest_answer: bytes.
+    """
+
+    def __init__(
+        self, options: table.Upstream, *, api_key: str | None = None, largest_answer: int = LARGEST_ANSWER
+    ) -> None:
+        self._base = options.base_url.rstrip("/")
+        self._host = urlsplit(self._base).netloc.rpartition("@")[2]
+        self._secrets = (api_key,) if api_key else ()
+        self._largest = largest_answer
+        self._headers = {"X-OpenRouter-Title": options.title} if options.title else {}
+        if options.referer:
+            self._headers["HTTP-Referer"] = options.referer
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    async def send(self, call: Call) -> Outcome:
+        """Make one call and return what came back, as an Outcome of kind `fault` when it failed.
+
+        Raises nothing but CancelledError; cancelling closes the call's connection.
+        """
+        async with aclosing(self.stream(call)) as items:
+            async for item in items:
+                if isinstance(item, Outcome):
+                    return item
+        raise AssertionError("a call ended without an outcome")
+
+    async def stream(self, call: Call) -> AsyncGenerator[Wire | Outcome, None]:
+        """Make one call; yield the wire's chunks as they come, and last the Outcome assembled from them.
+
+        An upstream that answers as a whole although a stream was asked for yields only the Outcome. Closing
+        the generator cancels the call and closes its connection at once.
+        """
+        answer = Incoming(call)
+        fault: Fault | None = None
+        try:
+            async with aclosing(self._chunks(call, answer)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except Failed as failed:
+            fault = failed.fault
+        yield answer.outcome(fault, self._secrets)
+
+    async def get(self, path: str) -> Wire | Fault:
+        """Read one of the upstream's pages, e.g. `/models`, `/key`, `/generation?id=...`, or say how it failed."""
+        call = Call(body={}, budget=_PAGE_BUDGET)
+        answer = Incoming(call)
+        try:
+            response = await self._open("GET", path, None, call, answer.clock)
+            try:
+                return await self._whole(response, call, answer)
+            finally:
+                response.close()
+        except Failed as failed:
+            return failed.fault
+
+    async def close(self) -> None:
+        """Close every connection. Calls made afterwards are the fault `closed`."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def __repr__(self) -> str:
+        return f"Upstream({self._host!r})"
+
+    async def _chunks(self, call: Call, answer: Incoming) -> AsyncGenerator[Wire, None]:
+        """Yield the chunks of a streamed answer, or none of a whole one; fill `answer`. Raises Failed."""
+        try:
+            content = msgspec.json.encode(call.body)
+        except (TypeError, ValueError, RecursionError):
+            raise Failed(faults.make("unsendable")) from None
+        response = await self._open("POST", "/chat/completions", content, call, answer.clock)
+        try:
+            if response.status >= 300 or not _is_stream(response, call):
+                await self._whole(response, call, answer)
+                return
+            answer.headers = response.headers
+            parser = sse.Parser(self._largest)
+            received = 0
+            ended = False
+            while not ended:
+                answer.clock.listen()
+                try:
+                    data = await self._read(response, answer.clock)
+                except Failed:
+                    if answer.complete:
+                        return
+                    raise
+                received += len(data)
+                ended = not data
+                try:
+                    events = parser.end() if ended else parser.feed(data)
+                except sse.Oversize:
+                    raise Failed(faults.make("answer_too_big")) from None
+                if received > self._largest:
+                    raise Failed(faults.make("answer_too_big"))
+                for event in events:
+                    chunk = answer.take(event, last=ended)
+                    if chunk is not None:
+                        yield chunk
+        finally:
+            response.close()
+
+    async def _open(
+        self, method: str, path: str, content: bytes | None, call: Call, clock: Clock
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return its response as soon as the headers are there. Raises Failed."""
+        import aiohttp
+
+        seconds, limit = clock.next()
+        if self._closed or seconds <= 0:
+            raise Failed(faults.make("closed" if self._closed else limit))
+        try:
+            request = self._ready().request(
+                method,
+                self._base + path,
+                data=content,
+                headers=self._merged(call.headers),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=call.timeouts.connect),
+            )
+        except (TypeError, ValueError):
+            raise Failed(faults.make("unsendable")) from None
+        return await within(clock, request, host=self._host, answering=False)
+
+    async def _whole(self, response: aiohttp.ClientResponse, call: Call, answer: Incoming) -> Wire:
+        """Read a whole answer into `answer.body` and return it. Raises Failed, for an error status always."""
+        answer.headers = response.headers
+        status = response.status
+        if status < 300:
+            answer.body = decode(await self._bytes(response, answer.clock, self._largest))
+            return answer.body
+        if status < 400:
+            raise Failed(faults.make("redirect", status=status))
+        try:
+            answer.body = decode(await self._bytes(response, answer.clock, _LARGEST_ERROR))
+        except Failed:
+            answer.body = {}  # a page, or nothing: the status alone speaks
+        raise Failed(
+            refusals.read(
+                answer.body.get("error") or answer.body,
+                call.body,
+                http_status=status,
+                headers=answer.headers,
+                secrets=self._secrets,
+            )
+        )
+
+    async def _bytes(self, response: aiohttp.ClientResponse, clock: Clock, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        begun = False  # whitespace before the answer only keeps the connection alive
+        while True:
+            clock.listen(begun=begun)
+            data = await self._read(response, clock)
+            if not data:
+                return b"".join(pieces)
+            if not begun and data.strip():
+                begun = True
+                clock.token()
+            pieces.append(data)
+            size += len(data)
+            if size > limit:
+                raise Failed(faults.make("answer_too_big"))
+
+    async def _read(self, response: aiohttp.ClientResponse, clock: Clock) -> bytes:
+        return await within(clock, response.content.readany(), host=self._host, answering=True)
+
+    def _ready(self) -> aiohttp.ClientSession:
+        """The session of the running loop, made on first use."""
+        import aiohttp
+
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # the caller bounds its concurrency
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+            self._loop = loop
+        return self._session
+
+    def _merged(self, more: dict[str, str]) -> dict[str, str]:
+        """Our headers with the call's own, which win, except over the key."""
+        fixed = {"Content-Type": "application/json"}
+        if self._secrets:
+            fixed["Authorization"] = f"Bearer {self._secrets[0]}"
+        merged: dict[str, str] = {}
+        taken: set[str] = set()
+        for headers in (fixed, more, {"User-Agent": "cheapfirst"}, self._headers):
+            merged |= {name: value for name, value in headers.items() if name.lower() not in taken}
+            taken |= {name.lower() for name in headers}
+        return merged
+
+
+def _is_stream(response: aiohttp.ClientResponse, call: Call) -> bool:
+    kind = response.content_type
+    return kind == "text/event-stream" or (call.streamed and "json" not in kind and "html" not in kind)

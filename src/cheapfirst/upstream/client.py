@@ -165,6 +165,7 @@ class Upstream:
     async def _whole(self, response: aiohttp.ClientResponse, call: Call, answer: Incoming) -> Wire:
         """Read a whole answer into `answer.body` and return it. Raises Failed, for an error status always."""
         answer.headers = response.headers
+        answer.whole = True
         status = response.status
         if status < 300:
             answer.body = decode(await self._bytes(response, answer.clock, self._largest))
@@ -174,7 +175,7 @@ class Upstream:
         try:
             answer.body = decode(await self._bytes(response, answer.clock, _LARGEST_ERROR))
         except Failed:
-            answer.body = {}  # a page, or nothing: the status alone speaks
+            pass  # a page, or nothing: the status alone speaks
         raise Failed(
             refusals.read(
                 answer.body.get("error") or answer.body,

@@ -22,7 +22,8 @@ class Incoming:
     def __init__(self, call: Call) -> None:
         self.clock = Clock(call.timeouts, call.budget, streamed=call.streamed)
         self.headers: Mapping[str, str] | None = None  # None: none came
-        self.body: Wire | None = None  # None: not a whole answer, or not there yet
+        self.body: Wire = {}  # of a whole answer, as soon as it is there
+        self.whole = False  # the answer came, or was to come, in one piece
         self._request = call.body
         self._assembly = Assembly()
         self._done = False
@@ -62,20 +63,19 @@ class Incoming:
 
     def outcome(self, fault: Fault | None, secrets: tuple[str, ...]) -> Outcome:
         """The Outcome of what came, or of the fault that ended it."""
-        streamed = self.body is None
         made = outcome.read(
-            self._assembly.body() if self.body is None else self.body,
+            self.body if self.whole else self._assembly.body(),
             self._request,
             headers=self.headers,
-            streamed=streamed,
-            done=self._done,
+            streamed=not self.whole,
+            done=self.whole or self._done,
             fault=fault,
             secrets=secrets,
         )
         return structs.replace(
             made,
             duration=self.clock.elapsed(),
-            first_token=self.clock.first_token if streamed else None,
+            first_token=None if self.whole else self.clock.first_token,
         )
 
 

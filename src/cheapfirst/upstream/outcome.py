@@ -30,7 +30,7 @@ def read(
 ) -> Outcome:
     """Return what came back.
 
-    `request` is the body that was sent, `done` whether the stream said that it was over ([DONE]), `fault` a
+    `request` is the body that was sent, `done` whether nothing more was to come (a stream: it said [DONE]), `fault` a
     fault already known (the connection broke, time ran out). Usage and cost are kept on faults too.
     Durations are the caller's to add.
     """
@@ -106,7 +106,7 @@ def _kind(
         return "refusal", None
     if words & CUT_OFF:
         return "cut-off", None
-    if not words and (not streamed or done) and not _has_answer(made):
+    if not words and done and not _has_answer(made):
         return "fault", faults.make("empty")
     if not words and streamed and not (done and made.message.get("tool_calls")):
         # Nobody said that the answer was complete: text that merely ends is never taken for a success.

@@ -215,13 +215,22 @@ def test_no_long_stretch_of_the_request_is_ever_shown(before: str, said: str, af
         assert plain[start : start + STRETCH] not in shown
 
 
-FIELDS = (
-    "error code message metadata raw availability retry_after choices finish_reason usage prompt_tokens content "
-    "headers constraint status refusal tool_calls"
-).split()
+FIELDS = [
+    "error",
+    "code",
+    "message",
+    "metadata",
+    "raw",
+    "availability",
+    "retry_after",
+    "headers",
+    "constraint",
+    "status",
+]
+PARTS = ["choices", "finish_reason", "usage", "prompt_tokens", "content", "refusal", "tool_calls"]
 WIRE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*FIELDS, *PARTS]), inner),
     max_leaves=30,
 )
 

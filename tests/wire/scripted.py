@@ -99,10 +99,13 @@ class Server:
         self.open = 0
         self.seen: list[Exchange] = []
         self.left = asyncio.Event()  # a client went away while we hung
+        self.empty = asyncio.Event()  # no connection is open
+        self.empty.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
+        self.empty.clear()
         try:
             while await (exchange := Exchange(self, reader, writer)).receive():
                 self.seen.append(exchange)
@@ -110,21 +113,24 @@ class Server:
         except ConnectionError:
             pass
         finally:
-            self.open -= 1
             writer.close()
+            self.open -= 1
+            if not self.open:
+                self.empty.set()
 
 
 @asynccontextmanager
-async def serving(reply: Reply, **options: Any) -> AsyncIterator[tuple[Server, Upstream]]:
-    """A scripted server and a client of it."""
+async def serving(reply: Reply, *, port: int = 0, **options: Any) -> AsyncIterator[tuple[Server, Upstream]]:
+    """A scripted server and a client of it. At the end no connection may be left open."""
     server = Server(reply)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/api/v1"
     upstream = Upstream(table.Upstream(base_url=server.url), api_key="sk-or-v1-secret0123456789", **options)
     try:
         yield server, upstream
     finally:
         await upstream.close()
+        await asyncio.wait_for(server.empty.wait(), 10)
         listening.close()
 
 

@@ -341,17 +341,15 @@ async def test_an_address_that_is_none_is_a_fault_and_not_an_exception(base: str
     await upstream.close()
 
 
-@pytest.mark.parametrize("key", ["sk-or\r\nx: y", "sk-or-😀"])
-async def test_a_key_that_cannot_stand_in_a_header_is_a_fault_that_does_not_show_it(key: str) -> None:
+async def test_a_key_that_cannot_stand_in_a_header_is_a_fault_that_does_not_show_it() -> None:
     async with serving(whole(completion())) as (server, _):
-        upstream = Upstream(table.Upstream(base_url=server.url), api_key=key)
+        upstream = Upstream(table.Upstream(base_url=server.url), api_key="sk-or\r\nx: y")
         made = await upstream.send(call())
         await upstream.close()
-        if made.fault is not None:
-            assert made.fault.name == "unsendable"
-            assert "sk-or" not in made.fault.sentence
-        else:
-            assert "x" not in server.seen[0].headers
+        assert name(made) == "unsendable"
+        assert made.fault is not None
+        assert "sk-or" not in made.fault.sentence
+        assert server.seen == []
 
 
 async def test_neither_key_nor_message_is_in_errors_logs_or_repr(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -40,7 +41,8 @@ def _fault(error: Exception, host: str, *, answering: bool) -> Fault:
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         return faults.make("tls", note=host)
     if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror
+        number = error.os_error.errno
+        reason = os.strerror(number) if number is not None and number > 0 else error.os_error.strerror
         return faults.make("connect", note=f"{host}: {reason}" if reason else host)
     if isinstance(error, aiohttp.ClientResponseError):
         return faults.make("malformed", note=host)

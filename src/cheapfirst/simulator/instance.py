@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -132,9 +133,9 @@ def _object(whole: Wire, work: _Work, turn: int, depth: int) -> Wire:
             continue
         made[name] = _value(schema, work, name, turn, depth + 1)
     spare = [name for name in properties if name not in made]
-    invented = leaves.names(whole)
-    while len(made) < min(whole.get("minProperties", 0), 200):
-        name = spare.pop(0) if spare else next(invented)
+    for name in itertools.chain(spare, leaves.names(whole)):
+        if len(made) >= whole.get("minProperties", 0):
+            break
         if name not in made:
             made[name] = _value(_of_property(whole, name), work, name, turn, depth + 1)
     for name, further in (whole.get("dependentSchemas") or {}).items():

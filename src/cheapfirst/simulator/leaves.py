@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
+import string
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Any
@@ -52,6 +52,7 @@ _LONG = frozenset(
 )
 _MONEY = frozenset({"total", "price", "amount", "cost", "sum", "paid", "fee", "subtotal", "balance", "value"})
 _LONGEST = 10_000  # characters
+_MOST_NAMES = 300
 _SPAN = 60  # characters of a span, about
 _FORMATS = {
     "date": "2026-01-31",
@@ -119,16 +120,22 @@ def boolean(schema: Wire, clues: Clues, name: str, turn: int) -> bool:
 
 
 def names(schema: Wire) -> Iterator[str]:
-    """Names for properties that the schema does not name but wants, for ever."""
+    """Different names for properties that the schema wants but does not name; they end where no more are found."""
     rule = schema.get("propertyNames")
     rules = [*(schema.get("patternProperties") or {})]
     if isinstance(rule, dict):
         yield from (entry for entry in rule.get("enum") or () if isinstance(entry, str))
         rules = [rule["pattern"]] if isinstance(rule.get("pattern"), str) else rules
-    for number in itertools.count(1):
+    given: set[str] = set()
+    for number in range(1, _MOST_NAMES):
+        letter = string.ascii_lowercase[number % 26] + string.ascii_lowercase[number // 26 % 26]
+        candidates = [f"{stem}{number}" for stem in ("simulated_", "x-", "s", "S", "")]
+        candidates += [(letter * 4)[:size] for size in range(2, 9)] + [letter.upper() * 2, letter.upper()]
         for pattern in rules or [""]:
-            candidates = (f"{stem}{number}" for stem in ("simulated_", "x-", "s", "S", ""))
-            yield patterns.matching(pattern, candidates) or f"simulated_{number}"
+            made = patterns.matching(pattern, candidates)
+            if made is not None and made not in given:
+                given.add(made)
+                yield made
 
 
 def has(pattern: str, name: str) -> bool:

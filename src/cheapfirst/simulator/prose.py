@@ -20,7 +20,7 @@ def answer(asked: Asked) -> str:
     """A text for the request: a label where labels are listed, a summary where one is asked for, else a reply."""
     labels = _labels(f"{asked.system}\n{asked.text[:400]}")
     if labels:
-        clues = read_clues.read(asked.text)
+        clues = read_clues.read(_LABELS.sub("", asked.text))  # the list itself speaks of every label
         return max(labels, key=lambda label: read_clues.overlap(label, clues))
     return summary(asked.text) if asks_summary(asked) else reply(asked.text)
 

@@ -141,9 +141,13 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
         shaped.unquoted = shaped.unquoted or shapes.writes_words(one.value)
         calls = shaped.calls(one.value, one.start)
         if not calls:
+            if one.tagged and isinstance(one.value, dict):
+                raise Broken("calls.unknown_tool", "A call stands in tags, but names no declared tool.", one.start)
             continue
         used.append(one)
         if blocks and _BETWEEN.fullmatch(text, blocks[-1].end, one.start):
+            if any(call in blocks[-1].calls for call in calls):
+                raise Broken("calls.repeated", "The answer repeats a call, as in a loop.", one.start)
             blocks[-1].calls += calls
             blocks[-1].end = one.end
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -140,3 +141,9 @@ def test_mistakes_are_due_as_often_as_the_rates_say() -> None:
 def test_wrong_rates_are_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(SimulatorError, match=told):
         Rates(**wrong)
+
+
+def test_every_mistake_is_documented_in_the_same_words() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/corpus.md").read_text(encoding="utf-8")
+    rows = [f"| `{name}` | {kind} | {sentence} |" for name, (kind, sentence) in MISTAKES.items()]
+    assert "\n".join(rows) in page

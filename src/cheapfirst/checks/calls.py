@@ -22,7 +22,9 @@ _NESTED = 3
 """How often a call may stand as text inside text."""
 
 _TURN_ENDS = re.compile(
-    r"<\|im_end\|>|<\|eot_id\|>|<\|endoftext\|>|</s>|^[ \t]*#{2,3} ?(?:Instruction|Response)s?\b", re.M
+    r"<\|im_end\|>|<\|eot_id\|>|<\|endoftext\|>|</s>|^[ \t]*#{2,3} ?(?:Instruction|Response)s?\b"
+    r"|^(?:user|User|USER|Human|assistant)(?: \d+)?(?::|[ \t]*$)",
+    re.M,
 )
 """Where a model runs past the end of its answer into a turn it makes up."""
 
@@ -36,10 +38,18 @@ _OWN_LINE = re.compile(r"[\s>*`\[-]*(?:\d+[.)]\s*)?`*(?:[A-Za-z_]\w*\s*=\s*)?(?:
 
 _ALTERNATIVE = re.compile(
     r"\b(?:or|alternatively|instead|correct|corrected|correction|modif\w+|should|another|however|rather|revised|updated|"
-    r"fixed|improved|better|apolog\w+|sorry|wrong|mistake|incorrect|same|equivalent|again|e\.g|example)\b",
+    r"fixed|improved|better|apolog\w+|sorry|wrong|mistake|incorrect|same|equivalent|again|e\.g|example|if|would|could|might|else|otherwise)\b",
     re.IGNORECASE,
 )
 """Words between two blocks that may make the later one a second try instead of a second call."""
+
+_UNREAL = re.compile(
+    r"\b(?:not possible to|impossible to|cannot|can't|could not|unable to) (?:make|call|invoke)\b"
+    r"|\bif [^.\n]{0,60}\b(?:was|were|is|are|had been) (?:provided|known|given|available)\b"
+    r"|\bplease (?:provide|specify)\b",
+    re.IGNORECASE,
+)
+"""Words that say that a call is not made, but shown as it would be."""
 _MARKDOWN = re.compile(r"\\([_*\[\]{}#])")
 
 
@@ -154,6 +164,8 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
             blocks.append(_Block(calls, one.start, one.end))
     if not blocks:
         raise Broken("calls.none", "The answer holds no call of a declared tool.", 0)
+    if blocks[0].start and (unreal := _UNREAL.search(text[: blocks[0].start])):
+        raise Broken("calls.unreal", "The answer shows a call and says that it cannot be made.", unreal.start())
     kinds = {
         "think": found.thoughts,
         "unfenced": any(one.fenced for one in used),

@@ -166,8 +166,8 @@ class Shapes:
             return first
         places = list(properties)[: len(called.positional)]
         required = self._tools.parameters[name].get("required")
-        first = list(properties)[: len(required)] if isinstance(required, list) else []
-        like_a_signature = isinstance(required, list) and set(first) == set(required)
+        leading = list(properties)[: len(required)] if isinstance(required, list) else []
+        like_a_signature = isinstance(required, list) and set(leading) == set(required)
         if len(places) < len(called.positional) or set(places) & called.keywords.keys() or not like_a_signature:
             raise Broken("calls.positional", "An argument without a name fits no one parameter.", called.position)
         self._note("call.positional", called.position)

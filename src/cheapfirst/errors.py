@@ -1,19 +1,19 @@
 """Every error cheapfirst raises, in one tree. Each message says what happened, where, what is allowed and what to do.
 
-    CheapfirstError
-    ├── PolicyError            the policy table is wrong: file, key, what is allowed, the nearest match
-    ├── CatalogError           a price or capability file cannot be read
-    ├── RequestError           the caller's request is wrong (unknown task, empty messages, unusable schema)
-    │   └── NoModelFits        no model the policy allows can take this request; says what each one lacks
-    ├── RequestFailed          the request ran and has no acceptable answer; carries every attempt
-    │   ├── AnswerRejected     the last tier's answer failed its checks; carries that answer and its verdict
-    │   ├── AnswerCutOff       the answer was still cut off when no attempt with more room was left
-    │   ├── UpstreamFault      the provider failed and no attempt was left; carries the fault
-    │   ├── DeadlineExceeded   the request's overall deadline (seconds) passed
-    │   └── CostCeilingReached the next attempt could have cost more than the request's ceiling (USD)
-    ├── LedgerError            a ledger cannot be read (recording never raises)
-    ├── SimulatorError         the simulator was given something it cannot serve
-    └── MissingExtra           an optional dependency is not installed; says the command that installs it
+CheapfirstError
+├── PolicyError            the policy table is wrong: file, key, what is allowed, the nearest match
+├── CatalogError           a price or capability file cannot be read
+├── RequestError           the caller's request is wrong (unknown task, empty messages, unusable schema)
+│   └── NoModelFits        no model the policy allows can take this request; says what each one lacks
+├── RequestFailed          the request ran and has no acceptable answer; carries every attempt
+│   ├── AnswerRejected     the last tier's answer failed its checks; carries that answer and its verdict
+│   ├── AnswerCutOff       the answer was still cut off when no attempt with more room was left
+│   ├── UpstreamFault      the provider failed and no attempt was left; carries the fault
+│   ├── DeadlineExceeded   the request's overall deadline (seconds) passed
+│   └── CostCeilingReached the next attempt could have cost more than the request's ceiling (USD)
+├── LedgerError            a ledger cannot be read (recording never raises)
+├── SimulatorError         the simulator was given something it cannot serve
+└── MissingExtra           an optional dependency is not installed; says the command that installs it
 """
 
 from __future__ import annotations

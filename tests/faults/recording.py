@@ -45,14 +45,22 @@ def some(recorder: Recorder, prefix: str, number: int) -> None:
 
 
 def fork(recorder: Recorder, prefix: str, number: int) -> None:
-    """Fork while the loader is at work; parent and child both go on recording, and the parent ends first."""
+    """Fork with the database open; parent and child both go on, and the parent closes it before the child writes."""
     some(recorder, f"{prefix}-before", number)
+    recorder.flush(30)
+    some(recorder, f"{prefix}-waiting", number)
+    heard, closed = os.pipe()
     if os.fork() == 0:
         some(recorder, f"{prefix}-child", number)
         os.write(1, f"flushed {recorder.flush(30)}\n".encode())
+        os.read(heard, 1)
         some(recorder, f"{prefix}-late", number)
+        recorder.close()
         os._exit(0)
     some(recorder, f"{prefix}-parent", number)
+    recorder.close()
+    os.write(closed, b"!")
+    os.wait()
 
 
 def full_disk(recorder: Recorder, prefix: str, number: int) -> None:

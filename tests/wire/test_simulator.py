@@ -312,7 +312,7 @@ def test_what_a_model_does_not_support_is_dropped_or_refused_as_the_request_says
     image = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]
     with serve_in_thread(Options(models=(SMALL,))) as sim:
         kept = body("hi there", model="acme/small", response_format=schema)
-        assert call(sim.base_url, kept).text == "hi there"
+        assert "hi there" in call(sim.base_url, kept).text
         strict = call(sim.base_url, {**kept, "provider": {"require_parameters": True}}).json["error"]
         assert strict["availability"]["code"] == "constraint_filtered"
         assert strict["availability"]["constraint"]["detail"] == "structured_outputs"

@@ -11,18 +11,18 @@ from msgspec import Struct
 from cheapfirst.checks.numerals import plain
 
 _MONTHS = (
-    "january jan januar januari janvier janv enero ene gennaio gen janeiro stycznia styczen tammikuu leden ledna",
-    "february feb februar februari fevrier fevr febrero febbraio febb fevereiro fev lutego luty helmikuu unor unora",
-    "march mar marz maerz mrz maart mrt mars marzo marco marca marzec maaliskuu brezen brezna",
-    "april apr avril avr abril abr aprile kwietnia kwiecien huhtikuu duben dubna",
-    "may mai mei mayo maggio mag maio maja maj toukokuu kveten kvetna",
-    "june jun juni juin junio giugno giu junho czerwca czerwiec kesakuu cerven cervna",
-    "july jul juli juillet juil julio luglio lug julho lipca lipiec heinakuu cervenec cervence",
-    "august aug augustus aout agosto ago sierpnia sierpien elokuu srpen srpna",
-    "september sep sept septembre septiembre set settembre setembro wrzesnia wrzesien syyskuu zari",
-    "october oct oktober okt octobre octubre ottobre ott outubro out pazdziernika pazdziernik lokakuu rijen rijna",
-    "november nov novembre noviembre novembro listopada listopad marraskuu listopadu",
-    "december dec dezember dez desember des decembre diciembre dic dicembre dezembro grudnia grudzien joulukuu "
+    "january ocak jan januar januari janvier janv enero ene gennaio gen janeiro stycznia styczen tammikuu leden ledna",
+    "february subat feb februar februari fevrier fevr febrero febbraio febb fevereiro fev lutego luty helmikuu unor unora",
+    "march mart mar marz maerz mrz maart mrt mars marzo marco marca marzec maaliskuu brezen brezna",
+    "april nisan apr avril avr abril abr aprile kwietnia kwiecien huhtikuu duben dubna",
+    "may mayis mai mei mayo maggio mag maio maja maj toukokuu kveten kvetna",
+    "june haziran jun juni juin junio giugno giu junho czerwca czerwiec kesakuu cerven cervna",
+    "july temmuz jul juli juillet juil julio luglio lug julho lipca lipiec heinakuu cervenec cervence",
+    "august agustos aug augustus aout agosto ago sierpnia sierpien elokuu srpen srpna",
+    "september eylul sep sept septembre septiembre set settembre setembro wrzesnia wrzesien syyskuu zari",
+    "october ekim oct oktober okt octobre octubre ottobre ott outubro out pazdziernika pazdziernik lokakuu rijen rijna",
+    "november kasim nov novembre noviembre novembro listopada listopad marraskuu listopadu",
+    "december aralik dec dezember dez desember des decembre diciembre dic dicembre dezembro grudnia grudzien joulukuu "
     "prosinec prosince",
 )
 MONTHS = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()}

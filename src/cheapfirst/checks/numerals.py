@@ -54,7 +54,8 @@ _SCALES = {
     "lakh": 10**5, "crore": 10**7, "千": 1000, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8,
 }  # fmt: skip
 
-_FIGURE = re.compile(r"\d+(?:[.,'’_\s]\d+)*")
+_FIGURE = re.compile(r"\d{1,3}(?: \d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,'’_]\d+)*")
+"""A run of figures. A space joins only thousands: a line's end, or `18,36 2`, stands between two numbers."""
 _SPLIT = re.compile(r"[.,'’_\s]")
 _FRACTION = re.compile(r"(?:(\d+)\s+)?(\d+)\s?[/⁄]\s?(\d+)")
 _AFTER = re.compile(r"\s?(%|percent\b|per cent\b|prozent\b|pour cent\b|por ciento\b|per cento\b|[^\W\d_]+\b)?")
@@ -129,8 +130,10 @@ def _readings(figure: str, *, lists: bool = True) -> Iterator[Decimal]:
     decimal = marks[-1] in ".," and (len(groups) == 2 or (_grouped(groups[:-1]) and marks[-1] not in marks[:-1]))
     if decimal:
         yield Decimal("".join(groups[:-1]) + "." + groups[-1])
-    spread = any(mark.isspace() for mark in marks) or (marks == [","] and not thousands)
-    if lists and (spread or not (thousands or decimal)):
+    if lists and " " in marks:  # 2 100 may be two thousand one hundred, or two and a hundred
+        for part in figure.split(" "):
+            yield from _readings(part)
+    elif lists and (marks == [","] or not decimal) and not thousands:
         yield from (Decimal(group) for group in groups)
 
 

@@ -52,15 +52,7 @@ def _print(out: Console, found: Report) -> None:
         out.print("Nothing to show. Record something first: cheapfirst run classify 'Where is my parcel?'")
         return
     print_summary(out, found)
-    out.print(by_group("By task", found.tasks))
-    for title, groups in (("By feature", found.features), ("By tenant", found.tenants)):
-        if any(group.name is not None for group in groups):
-            out.print(by_group(title, groups))
-    out.print(_models(found.models))
-    if found.escalations:
-        rows = [(one.task, one.code or "-", one.count) for one in found.escalations]
-        out.print(screen.table("Why answers escalated", ("task", "reason", "times"), rows, right=("times",)))
-    out.print(_latency(found))
+    print_groups(out, found)
     _print_losses(out, found)
 
 
@@ -94,10 +86,28 @@ def print_summary(out: Console, found: Report) -> None:
     out.print()
 
 
-COLUMNS = ("name", "requests", "cheap resolved", "escalated", "cost", "premium alone", "saved")
+def print_groups(out: Console, found: Report) -> None:
+    """Print what each task, feature, tenant and model cost, why answers escalated, and the latency."""
+    out.print(_by_group("By task", found.tasks))
+    for title, groups in (("By feature", found.features), ("By tenant", found.tenants)):
+        if any(group.name is not None for group in groups):
+            out.print(_by_group(title, groups))
+    out.print(_models(found.models))
+    if found.escalations:
+        rows = [(one.task, one.code or "-", one.count) for one in found.escalations]
+        out.print(screen.table("Why answers escalated", ("task", "reason", "times"), rows, right=("times",)))
+    out.print(_latency(found))
+    out.print(
+        "cheap: resolved by the cheap tier, of what started there. premium: the same on the premium model alone. "
+        "+?: and attempts of unknown cost.\n",
+        style="dim",
+    )
 
 
-def by_group(title: str, groups: Sequence[Group]) -> object:
+COLUMNS = ("name", "requests", "cheap", "escalated", "cost", "premium", "saved", "share")
+
+
+def _by_group(title: str, groups: Sequence[Group]) -> object:
     """A table of groups with their shares and money."""
     rows = [
         (
@@ -105,9 +115,10 @@ def by_group(title: str, groups: Sequence[Group]) -> object:
             f"{group.requests:,}",
             screen.share(group.resolved_cheap, group.started_cheap),
             screen.share(group.escalated, group.requests),
-            f"{show(group.cost)}{_unknown(group.unknown_attempts)}",
+            f"{show(group.cost)}{'+?' if group.unknown_attempts else ''}",
             show(group.baseline) if group.compared else "unknown",
-            f"{show(group.saved)}{_percent(group)}" if group.compared else "unknown",
+            show(group.saved) if group.compared else "unknown",
+            "-" if group.saved_share is None else f"{100 * group.saved_share:.1f}%",
         )
         for group in groups
     ]
@@ -116,7 +127,12 @@ def by_group(title: str, groups: Sequence[Group]) -> object:
 
 def _models(groups: Sequence[Group]) -> object:
     rows = [
-        (group.name or "(no answer)", f"{group.attempts:,}", f"{group.requests:,}", show(group.cost))
+        (
+            group.name or "(no answer)",
+            f"{group.attempts:,}",
+            f"{group.requests:,}",
+            f"{show(group.cost)}{'+?' if group.unknown_attempts else ''}",
+        )
         for group in groups
     ]
     columns = ("model", "attempts", "requests answered", "cost")

@@ -19,7 +19,9 @@ def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
     return Console(stderr=stderr, file=file, highlight=False)
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> Table:
+def table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
+) -> Table:
     """A table; the columns named in `right` are aligned right (numbers). Cells are shown as they are, not as markup."""
     made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -217,13 +217,21 @@ def _attempt(story: Story, attempt: Attempt) -> AttemptRow:
 def _usage(used: list[Usage]) -> dict[str, Any]:
     if not used:
         return {}
-    return {name: _fits(sum(getattr(usage, name) for usage in used)) for name in Usage.__struct_fields__}
+    return {
+        "prompt_tokens": _fits(sum([usage.prompt_tokens for usage in used])),
+        "completion_tokens": _fits(sum([usage.completion_tokens for usage in used])),
+        "cached_tokens": _fits(sum([usage.cached_tokens for usage in used])),
+        "cache_write_tokens": _fits(sum([usage.cache_write_tokens for usage in used])),
+        "reasoning_tokens": _fits(sum([usage.reasoning_tokens for usage in used])),
+    }
 
 
-def _reasons(story: Story, findings: Iterable[Finding]) -> tuple[Reason, ...]:
+def _reasons(story: Story, findings: tuple[Finding, ...]) -> tuple[Reason, ...]:
     if not findings:
         return ()
-    known = set(_property_names(story.request.schema)) | set(_property_names(story.request.body.get("tools")))
+    known: set[str] = set()
+    if any(finding.path for finding in findings):
+        known.update(_property_names(story.request.schema), _property_names(story.request.body.get("tools")))
     found = (Reason(code=_label(finding.code) or "", path=_path(finding.path, known)) for finding in findings)
     return tuple(dict.fromkeys(found))
 
@@ -252,13 +260,12 @@ def _label(text: str | None) -> str | None:
     """A name from outside as text that any file can hold: lone surrogates replaced, other types spelled out."""
     if text is None:
         return None
-    if not isinstance(text, str):
-        text = str(text)
+    text = str(text)
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _pico(amount: Decimal | None) -> int | None:
-    return _fits(to_pico(amount))
+    return None if amount is None else _fits(to_pico(amount))
 
 
 def _fits(number: int | None) -> int | None:

@@ -6,6 +6,8 @@ Everything it answers is labelled simulated. It never calls anyone.
 from __future__ import annotations
 
 from cheapfirst.simulator.answerer import Answerer, Made
+from cheapfirst.simulator.corpus import Item
+from cheapfirst.simulator.corpus import load as load_corpus
 from cheapfirst.simulator.demo import demo_options
 from cheapfirst.simulator.faults import FAULTS
 from cheapfirst.simulator.models import DEFAULT_MODELS, Caching, Latency, Override, SimModel
@@ -19,6 +21,7 @@ __all__ = [
     "Answerer",
     "Caching",
     "Handle",
+    "Item",
     "Latency",
     "Made",
     "Options",
@@ -26,6 +29,7 @@ __all__ = [
     "SimModel",
     "Simulator",
     "demo_options",
+    "load_corpus",
     "read_options",
     "serve_in_thread",
 ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cheapfirst.errors import SimulatorError
 from cheapfirst.simulator import exchange
-from cheapfirst.simulator.answerer import Answerer, echo
+from cheapfirst.simulator.answerer import Answerer
+from cheapfirst.simulator.answers import answer
 from cheapfirst.simulator.options import Options, check_rates
 from cheapfirst.simulator.switchboard import EVERY
 
@@ -24,7 +25,7 @@ class Simulator:
         Raises SimulatorError when the options' replay file cannot be read.
         """
         self.options = options or Options()
-        self._answerer = answerer or echo
+        self._answerer = answerer or answer
         self.world = exchange.begin(self.options, self._answerer)
         self._runner: web.AppRunner | None = None
 

@@ -49,6 +49,7 @@ class Parser:
         events: list[Event] = []
         for line in data.splitlines(keepends=True):
             if not line.endswith((b"\n", b"\r")):
+                self._after_cr = False  # a line has begun since: a following LF ends that one
                 self._pieces.append(line)
                 self._pending += len(line)
                 self._check(self._pending)

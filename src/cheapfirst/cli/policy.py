@@ -1,0 +1,96 @@
+"""`cheapfirst policy check | show | diff`: is the table right, what does it say, what would another one change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cheapfirst import catalog
+from cheapfirst import policy as policies
+from cheapfirst.cli import options, screen
+from cheapfirst.policy.diff import diff as changes
+from cheapfirst.policy.show import RouteRow, TierRow
+from cheapfirst.policy.show import show as rows_of
+
+FILE = click.argument("file", type=options.FILE, required=False)
+
+
+@click.group()
+def command() -> None:
+    """Check, show and compare policies. Without FILE: the one that the library would find."""
+
+
+@command.command()
+@FILE
+def check(file: Path | None) -> None:
+    """Say whether a policy is right; every mistake with its line, what is allowed and the nearest match."""
+    loaded = policies.load(file)
+    click.echo(f"{loaded.source}: right. {len(loaded.routes)} tasks, {len(loaded.tiers)} tiers, hash {loaded.hash}.")
+
+
+@command.command()
+@FILE
+@options.json_option
+def show(file: Path | None, as_json: bool) -> None:
+    """Print a policy as tables: what each task does, what each model costs and can do."""
+    loaded = policies.load(file)
+    shown = rows_of(loaded, catalog.load(loaded.models))
+    if as_json:
+        screen.print_json(shown)
+        return
+    out = screen.console()
+    out.print(f"[bold]Policy[/bold] {shown.source}, hash {shown.hash}. Default task: {shown.default_task}.")
+    columns = ("task", "tier", "model", "shape", "then", "checks")
+    out.print(screen.table("Routes", columns, [_route(row) for row in shown.routes]))
+    columns = ("tier", "model", "in", "out", "context", "answer", "can")
+    right = ("in", "out", "context", "answer")
+    out.print(screen.table("Tiers, cheapest first", columns, [_tier(row) for row in shown.tiers], right=right))
+    out.print(
+        "then: the tier that a rejected answer escalates to. in, out: USD per million tokens. "
+        "context, answer: tokens, at most.",
+        style="dim",
+    )
+
+
+@command.command()
+@click.argument("before", type=options.FILE)
+@click.argument("after", type=options.FILE)
+@options.json_option
+def diff(before: Path, after: Path, as_json: bool) -> None:
+    """Say what changes for whom from policy BEFORE to policy AFTER. Exit code 0 either way."""
+    old, new = policies.load(before), policies.load(after)
+    found = changes(old, new, catalog.load())
+    if as_json:
+        screen.print_json({"before": old.hash, "after": new.hash, "changes": found})
+        return
+    if not found:
+        click.echo(f"Both mean the same (hash {old.hash}).")
+        return
+    click.echo(f"{old.hash} -> {new.hash}")
+    for change in found:
+        click.echo(f"- {change.sentence}")
+
+
+def _route(row: RouteRow) -> tuple[object, ...]:
+    up = ", ".join(row.escalates_to) or "-"
+    shape = f"{row.shape} ({row.stream})" if row.shape == "stream" else row.shape
+    return (row.task, row.tier, row.model, shape, up, ", ".join(row.checks) or "-")
+
+
+def _tier(row: TierRow) -> tuple[object, ...]:
+    able = [name for name, can in (("tools", row.tools), ("vision", row.vision)) if can]
+    able += [row.structured] if row.structured is not None else []
+    return (
+        row.tier,
+        row.model,
+        screen.price(row.input),
+        screen.price(row.output),
+        _size(row.context),
+        _size(row.max_output),
+        ", ".join(able) or "unknown",
+    )
+
+
+def _size(tokens: int | None) -> str:
+    return "unknown" if tokens is None else f"{tokens:,}"

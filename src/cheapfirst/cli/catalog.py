@@ -19,6 +19,8 @@ from cheapfirst.messages import Fault
 from cheapfirst.policy import Policy
 from cheapfirst.upstream import Upstream
 
+SPELLED = {None: "unknown", True: "yes", False: "no"}
+
 
 @click.group()
 def command() -> None:
@@ -44,10 +46,10 @@ def show(model: str, as_json: bool, policy_file: Path | None) -> None:
     facts: list[tuple[str, Any]] = [("model", found.id)]
     for name in ("input", "output", "cache_read", "cache_write"):
         amount = getattr(price, name) if price is not None else None
-        facts.append((name, "unknown" if amount is None else f"${amount.normalize():f} per million tokens"))
+        facts.append((name, f"{screen.price(amount)} per million tokens" if amount is not None else "unknown"))
     for name in ("context", "max_output", "tools", "vision", "structured"):
         value = getattr(found, name)
-        facts.append((name, "unknown" if value is None else f"{value:,}" if type(value) is int else value))
+        facts.append((name, f"{value:,} tokens" if type(value) is int else SPELLED.get(value, value)))
     screen.console().print(screen.table(None, ("what", "is"), facts))
     click.echo(
         f"Shipped data of {known.date}: " + ", ".join(f"{one.name} {one.version}" for one in known.sources), err=True

@@ -56,7 +56,7 @@ def _print(bill: Estimate, parts: list[Part]) -> None:
         (
             line.tier,
             f"{100 * line.share:.1f}%",
-            f"{_price(part.input)} / {_price(part.output)}",
+            f"{screen.price(part.input)} / {screen.price(part.output)}",
             f"{line.input_tokens:,}",
             f"{line.output_tokens:,}",
             show(line.cost),
@@ -129,7 +129,3 @@ def _share(text: str) -> Decimal:
     except InvalidOperation as error:
         raise RequestError(f"not a share: {text!r}. Write 5% or 0.05") from error
     return share
-
-
-def _price(price: Decimal | None) -> str:
-    return "unknown" if price is None else f"${price.normalize():f}"

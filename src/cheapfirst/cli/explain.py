@@ -53,28 +53,24 @@ WHEN = {
 def _print(plan: Plan) -> None:
     out = screen.console()
     out.print(f"[bold]{plan.task}[/bold]: {'; '.join(plan.reasons)}.", soft_wrap=True)
-    rows = [
-        (
-            number,
-            WHEN[planned.on],
-            planned.tier,
-            planned.model,
-            planned.form,
-            f"{planned.max_tokens:,}",
-            show(planned.worst_case),
-            "; ".join(planned.reasons),
+    out.print("Attempts allowed, cheapest first:")
+    for number, planned in enumerate(plan.attempts, start=1):
+        form = "" if planned.form == "none" else f"{planned.form}, "
+        out.print(f"{number:>3}  {WHEN[planned.on]:<15}{planned.tier}: {planned.model}", markup=False, soft_wrap=True)
+        out.print(
+            f"{'':20}{form}{planned.max_tokens:,} tokens of room, at most {show(planned.worst_case)}\n"
+            f"{'':20}{'; '.join(planned.reasons)}",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
         )
-        for number, planned in enumerate(plan.attempts, start=1)
-    ]
-    columns = ("#", "when", "tier", "model", "form", "room", "at most", "why")
-    out.print(screen.table("Attempts allowed", columns, rows, right=("#", "room", "at most")))
     for skip in plan.skipped:
         out.print(f"skipped {skip.model} ({skip.tier}): {skip.reason}", soft_wrap=True, markup=False)
     ceiling = f", {show(plan.max_cost)} in all" if plan.max_cost is not None else ""
     out.print(
-        f"Bounds: {plan.max_attempts} upstream calls, {plan.retries} retries of one call, {plan.deadline:g} s{ceiling}. "
-        f"Checks: {', '.join(plan.checks) or 'none'}. If the last tier's answer is bad: {plan.on_reject}. "
-        f"Prompt: about {plan.prompt_tokens:,} tokens. Policy {plan.policy_hash}.",
+        f"Bounds: {plan.max_attempts} upstream calls, {plan.retries} retries of one call, {plan.deadline:g} s{ceiling}\n"
+        f"Checks: {', '.join(plan.checks) or 'none'}; if the last tier's answer is bad: {plan.on_reject}\n"
+        f"Prompt: about {plan.prompt_tokens:,} tokens; policy {plan.policy_hash}",
         soft_wrap=True,
         markup=False,
     )

@@ -36,23 +36,24 @@ def json_option(function: F) -> F:
 
 def request_options(function: F) -> F:
     """What `run` and `explain` both take: the input and how it is to be served."""
-    for option in reversed(
-        (
-            click.argument("task"),
-            click.argument("text", required=False),
-            click.option("--file", "input_file", type=FILE, help="Read the input from this file."),
-            click.option("--schema", "schema_file", type=FILE, help="JSON Schema of the wanted value, as a file."),
-            click.option("--feature", help="Which part of your product asks; recorded."),
-            click.option("--tenant", help="Whose spend it is; recorded."),
-            click.option("--session", help="Keeps prompt caches warm; recorded."),
-            click.option("--tier", help="Force a tier."),
-            click.option("--model", help="Force a model."),
-            click.option("--max-tokens", type=click.IntRange(min=1), help="Hard limit on answer tokens."),
-            click.option("--base-url", help="Another OpenAI-compatible server."),
-        )
-    ):
-        function = option(function)
-    return function
+    decorators: list[Callable[[Any], Any]] = [
+        click.argument("task"),
+        click.argument("text", required=False),
+        click.option("--file", "input_file", type=FILE, help="Read the input from this file."),
+        click.option("--schema", "schema_file", type=FILE, help="JSON Schema of the wanted value, as a file."),
+        click.option("--feature", help="Which part of your product asks; recorded."),
+        click.option("--tenant", help="Whose spend it is; recorded."),
+        click.option("--session", help="Keeps prompt caches warm; recorded."),
+        click.option("--tier", help="Force a tier."),
+        click.option("--model", help="Force a model."),
+        click.option("--max-tokens", type=click.IntRange(min=1), help="Hard limit on answer tokens."),
+        click.option("--base-url", help="Another OpenAI-compatible server."),
+    ]
+    made: Any = function
+    for decorate in reversed(decorators):
+        made = decorate(made)
+    decorated: F = made
+    return decorated
 
 
 def read_input(text: str | None, input_file: Path | None) -> str:

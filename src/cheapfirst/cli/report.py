@@ -152,8 +152,8 @@ def _print_losses(out: Console, found: Report) -> None:
     lost = found.losses
     if lost.dropped or lost.unreadable:
         out.print(
-            f"[bold]Not in this ledger:[/bold] {lost.dropped} requests could not be recorded, {lost.unreadable} journal "
-            f"lines were damaged (last reason: {lost.last_reason})",
+            f"[bold]Not in this ledger:[/bold] {lost.dropped} requests could not be recorded, {lost.unreadable} "
+            f"journal lines were damaged (last reason: {lost.last_reason})",
             soft_wrap=True,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import IO, Any
 
 import click
@@ -12,6 +13,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+WHOLE = ("task", "tier", "model", "name")
+"""Columns that are never broken: words that people copy."""
 
 
 def console(*, stderr: bool = False, file: IO[str] | None = None) -> Console:
@@ -25,10 +29,17 @@ def table(
     """A table; the columns named in `right` are aligned right (numbers). Cells are shown as they are, not as markup."""
     made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in WHOLE
+        )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return made
+
+
+def price(amount: Decimal | None) -> str:
+    """A price in USD per million tokens: `$0.105`, or `unknown`."""
+    return "unknown" if amount is None else f"${amount.normalize():f}"
 
 
 def share(part: int, whole: int) -> str:

@@ -66,9 +66,9 @@ def _print(plan: Plan) -> None:
         )
     for skip in plan.skipped:
         out.print(f"skipped {skip.model} ({skip.tier}): {skip.reason}", soft_wrap=True, markup=False)
-    ceiling = f", {show(plan.max_cost)} in all" if plan.max_cost is not None else ""
+    most = f", {show(plan.max_cost)} in all" if plan.max_cost is not None else ""
     out.print(
-        f"Bounds: {plan.max_attempts} upstream calls, {plan.retries} retries of one call, {plan.deadline:g} s{ceiling}\n"
+        f"Bounds: {plan.max_attempts} upstream calls, {plan.retries} retries of one call, {plan.deadline:g} s{most}\n"
         f"Checks: {', '.join(plan.checks) or 'none'}; if the last tier's answer is bad: {plan.on_reject}\n"
         f"Prompt: about {plan.prompt_tokens:,} tokens; policy {plan.policy_hash}",
         soft_wrap=True,

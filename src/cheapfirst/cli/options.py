@@ -49,11 +49,9 @@ def request_options(function: F) -> F:
         click.option("--max-tokens", type=click.IntRange(min=1), help="Hard limit on answer tokens."),
         click.option("--base-url", help="Another OpenAI-compatible server."),
     ]
-    made: Any = function
     for decorate in reversed(decorators):
-        made = decorate(made)
-    decorated: F = made
-    return decorated
+        function = decorate(function)
+    return function
 
 
 def read_input(text: str | None, input_file: Path | None) -> str:

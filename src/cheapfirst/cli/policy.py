@@ -74,7 +74,7 @@ def diff(before: Path, after: Path, as_json: bool) -> None:
 
 def _route(row: RouteRow) -> tuple[object, ...]:
     up = ", ".join(row.escalates_to) or "-"
-    shape = f"{row.shape} ({row.stream})" if row.shape == "stream" else row.shape
+    shape = "stream, held" if row.shape == "stream" and row.stream != "pass" else row.shape
     return (row.task, row.tier, row.model, shape, up, ", ".join(row.checks) or "-")
 
 
@@ -86,11 +86,7 @@ def _tier(row: TierRow) -> tuple[object, ...]:
         row.model,
         screen.price(row.input),
         screen.price(row.output),
-        _size(row.context),
-        _size(row.max_output),
-        ", ".join(able) or "unknown",
+        screen.size(row.context),
+        screen.size(row.max_output),
+        " ".join(able) or "unknown",
     )
-
-
-def _size(tokens: int | None) -> str:
-    return "unknown" if tokens is None else f"{tokens:,}"

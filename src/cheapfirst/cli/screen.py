@@ -27,10 +27,15 @@ def table(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
 ) -> Table:
     """A table; the columns named in `right` are aligned right (numbers). Cells are shown as they are, not as markup."""
-    made = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in columns:
         made.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in WHOLE
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column in WHOLE or column in right,
         )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
@@ -40,6 +45,16 @@ def table(
 def price(amount: Decimal | None) -> str:
     """A price in USD per million tokens: `$0.105`, or `unknown`."""
     return "unknown" if amount is None else f"${amount.normalize():f}"
+
+
+def size(tokens: int | None) -> str:
+    """A number of tokens in few characters: `384K`, `1.05M`, or `unknown`."""
+    if tokens is None:
+        return "unknown"
+    for unit, of in (("M", 10**6), ("K", 10**3)):
+        if tokens >= of:
+            return f"{tokens / of:.3g}{unit}"
+    return str(tokens)
 
 
 def share(part: int, whole: int) -> str:

@@ -134,7 +134,8 @@ def _print_quality(out: Console, done: Sequence[Done]) -> None:
     failed = sum(1 for one in done if one.error is not None)
     out.print(
         f"Right answers (the sample knows them): {right} of {len(known)} structured ones, "
-        f"{screen.share(right, len(known))}. Without an answer: {failed}.",
+        f"{screen.share(right, len(known))}; a well-formed wrong label passes every check in code. "
+        f"Without an answer: {failed}.",
         soft_wrap=True,
     )
     out.print("All answers and costs above are simulated.\n", style="italic")

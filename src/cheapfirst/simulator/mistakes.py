@@ -26,6 +26,7 @@ MISTAKES: dict[str, tuple[Kind, str]] = {
     "key_case": ("harmless", "The keys are in another case than the schema's."),
     "missing_field": ("fault", "A required field is missing."),
     "wrong_enum": ("fault", "A label is not one of those allowed."),
+    "wrong_label": ("fault", "A label is allowed, but not the right one: no check in code can see it."),
     "invented_value": ("fault", "A number, date or name does not stand in the source."),
     "empty": ("fault", "The answer is empty."),
     "too_long": ("fault", "The answer is much longer than was asked."),
@@ -37,7 +38,10 @@ MISTAKES: dict[str, tuple[Kind, str]] = {
 }
 """Name -> its kind and a sentence about it. `harmless` ones are read by a tolerant parser; the others are not right."""
 
-_CLASSIFY = {"wrong_enum": 0.035, "missing_field": 0.02, "refusal": 0.015, "empty": 0.005, "reasoning_eats_room": 0.015}
+_CLASSIFY = {
+    "wrong_enum": 0.035, "wrong_label": 0.03, "missing_field": 0.02, "refusal": 0.015, "empty": 0.005,
+    "reasoning_eats_room": 0.015,
+}  # fmt: skip
 _EXTRACT = {
     "invented_value": 0.035, "missing_field": 0.03, "wrong_enum": 0.01, "refusal": 0.01, "empty": 0.005,
     "long_winded": 0.01, "reasoning_eats_room": 0.01,

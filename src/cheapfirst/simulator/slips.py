@@ -88,6 +88,14 @@ def wrong_enum(right: Right, rng: random.Random) -> Slip | None:
     return _json(_put(right.value, path, rng.choice(spare))) if spare else None
 
 
+def wrong_label(right: Right, rng: random.Random) -> Slip | None:
+    places = [(path, part) for path, part in _places(right) if len(part.get("enum") or ()) > 1]
+    if not places:
+        return None
+    path, part = rng.choice(places)
+    return _json(_put(right.value, path, rng.choice([one for one in part["enum"] if one != _get(right.value, path)])))
+
+
 def invented_value(right: Right, rng: random.Random) -> Slip | None:
     places = [path for path, part in _places(right) if not part.get("enum") and "const" not in part]
     rng.shuffle(places)
@@ -197,6 +205,7 @@ def _put(value: Any, path: Path, entry: Any) -> Any:
 FAULTS: dict[str, Fault] = {
     "missing_field": missing_field,
     "wrong_enum": wrong_enum,
+    "wrong_label": wrong_label,
     "invented_value": invented_value,
     "empty": empty,
     "refusal": refusal,

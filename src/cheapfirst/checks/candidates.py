@@ -120,6 +120,8 @@ def search(text: str, *, names: Names | None = None, matters: Callable[[str], bo
                     ) from None
                 skipped += 1
                 continue
+            if skipped > 0 and matters is None:
+                raise Broken("parse.nested", "The value stands inside brackets that cannot be read.", start)
             found.append(Candidate(value, start, end, trail, fenced, tagged))
             at = end
 

@@ -42,7 +42,6 @@ _WRAPPINGS = (
     ("tool_call", re.compile(rf"\s*<(?:{CALL_TAGS})\b[^<>\n]*>(.*)</(?:{CALL_TAGS})>\s*\Z", re.S | re.I)),
 )
 _THOUGHT = re.compile(rf"\s*<(?P<tag>{THOUGHTS})\b[^<>\n]*>", re.I)
-_WORDY = re.compile(r"\w")
 _MARKUP = re.compile(rf"(?:```+|~~~+)[\w+-]*|</?(?:{THOUGHTS}|{CALL_TAGS})\b[^<>\n]*>|\[/?TOOL_CALLS?\]", re.I)
 
 
@@ -174,7 +173,7 @@ def _surroundings(text: str, found: Found, one: Candidate) -> tuple[Step, ...]:
         "think": found.thoughts,
         "unfenced": one.fenced,
         "tool_call": one.tagged,
-        "prose": not found.thoughts and bool(_WORDY.search(outside)),
+        "prose": not found.thoughts and bool(outside.strip(BOM + " \t\r\n]}")),
         "candidate": len(found.candidates) > 1,
         "repaired.extra_bracket": found.stray is not None,
     }

@@ -74,7 +74,7 @@ class Reader:
                 raise Broken("parse.too_deep", f"More than {MAX_DEPTH} containers stand inside each other.", at)
             return self._object(at, depth) if here == "{" else self._array(at, depth)
         if here in strings.CLOSERS:
-            return strings.read(self._text, at, self._note)
+            return strings.read(self._text, at, self._note, python=self._calls)
         number = _NUMBER.match(self._text, at)
         if number:
             return self._number(number, at)
@@ -85,7 +85,10 @@ class Reader:
         text = self._text
         while True:
             blank = _BLANKS.match(text, at)
-            at = blank.end() if blank else at
+            if blank and blank.end() > at:
+                if blank[0].strip(" \t\r\n"):
+                    self._note("repaired.blank", at)
+                at = blank.end()
             if text.startswith(("//", "#"), at):
                 end = text.find("\n", at)
                 end = len(text) if end < 0 else end
@@ -129,7 +132,7 @@ class Reader:
 
     def _key(self, at: int) -> tuple[str, int]:
         if self._peek(at) in strings.CLOSERS:
-            return strings.read(self._text, at, self._note)
+            return strings.read(self._text, at, self._note, python=self._calls)
         word = _KEY.match(self._text, at)
         if word is None:
             raise Broken("parse.syntax", "A key was expected.", at)

@@ -32,11 +32,12 @@ Note = Callable[[str, int], None]
 """Takes a kind of repair and its position."""
 
 
-def read(text: str, start: int, note: Note) -> tuple[str, int]:
+def read(text: str, start: int, note: Note, *, python: bool = False) -> tuple[str, int]:
     """The string whose opening quote stands at `start`, and the offset after it. Raises Broken.
 
     A quote inside is taken as text only where exactly one reading is left: an apostrophe between letters, or a pair
-    of quotes around words. Escapes on which JSON and Python disagree are refused.
+    of quotes around words. Escapes that JSON does not have are refused, but for Python's of two and eight digits in single quotes
+    and, with `python`, in all.
     """
     opening = text[start]
     if opening in "\"'" and text.startswith(opening * 3, start):
@@ -68,7 +69,7 @@ def read(text: str, start: int, note: Note) -> tuple[str, int]:
             parts.append(here)
             at += 1
         elif here == "\\":
-            piece, at = _escape(text, at, opening)
+            piece, at = _escape(text, at, python or opening != '"')
             parts.append(piece)
         else:
             note("repaired.newline_in_string" if here in "\n\r" else "repaired.control_character", at)
@@ -87,7 +88,7 @@ def _tripled(text: str, start: int, note: Note) -> tuple[str, int]:
         if text.startswith(quote * 3, at):
             return "".join(parts), at + 3
         if text[at] == "\\":
-            piece, at = _escape(text, at, quote)
+            piece, at = _escape(text, at, True)
             parts.append(piece)
             continue
         run = _PLAIN[quote].match(text, at)
@@ -113,7 +114,7 @@ def _apostrophe(text: str, at: int) -> bool:
     return text[at] in "'’" and text[at - 1].isalpha() and text[at + 1 : at + 2].isalpha()
 
 
-def _escape(text: str, at: int, opening: str) -> tuple[str, int]:
+def _escape(text: str, at: int, python: bool) -> tuple[str, int]:
     """The character an escape at `at` stands for, and the offset after it."""
     mark = text[at + 1 : at + 2]
     if not mark:
@@ -121,7 +122,7 @@ def _escape(text: str, at: int, opening: str) -> tuple[str, int]:
     if mark in _ESCAPES:
         return _ESCAPES[mark], at + 2
     digits = _HEX.get(mark)
-    if digits is None or (mark != "u" and opening == '"'):
+    if digits is None or (mark != "u" and not python):
         raise Broken("parse.escape", "A backslash stands before a character that JSON does not escape.", at)
     found = digits.match(text, at + 2)
     if found is None:

@@ -173,17 +173,22 @@ def _signal(job: Job, outcome: Outcome, judgment: Judgment) -> Signal | None:
 def _cost(outcome: Outcome, computed: Decimal | None) -> Decimal | None:
     """USD: what the upstream reported, else what usage and prices give, else unknown.
 
-    A call refused before generation (an HTTP error, no connection) costs nothing. One that broke off
-    later may have been billed, so without usage its cost stays unknown.
+    A call refused before anything was generated (an error and not a word of an answer, no connection) costs
+    nothing. One that broke off later, or that somebody gave up waiting for, may have been billed, so without
+    usage its cost stays unknown.
     """
     if outcome.reported_cost is not None:
         return outcome.reported_cost
     if outcome.usage is not None:
         return computed
-    fault = outcome.fault
-    if fault is not None and (fault.status is not None or fault.name in ("connect", "connect_timeout")):
-        return Decimal(0)
-    return None
+    return Decimal(0) if outcome.fault is not None and _refused(outcome, outcome.fault) else None
+
+
+def _refused(outcome: Outcome, fault: Fault) -> bool:
+    begun = any(value for key, value in outcome.message.items() if key != "role")
+    return fault.name in ("connect", "connect_timeout") or (
+        fault.status is not None and fault.name != "timeout" and not begun
+    )
 
 
 def _bound(job: Job, walk: Walk, planned: Planned) -> Ending | None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 from msgspec import Struct
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from cheapfirst import story
 from cheapfirst.cli import options, screen
@@ -115,7 +117,7 @@ def _print_examples(out: Console, escalated: Sequence[Answer]) -> None:
     for answer in list(told.values())[:EXAMPLES]:
         out.print(f"\n  {answer.task} {answer.request_id}", markup=False)
         for attempt in answer.attempts:
-            out.print(f"    {attempt.number}. {story.line(attempt)}", markup=False, soft_wrap=True)
+            out.print(Padding(Text(f"{attempt.number}. {story.line(attempt)}"), (0, 0, 0, 4)))
         out.print(f"    Cost {show(answer.cost)}, on premium alone {show(answer.baseline)}.", markup=False)
     out.print()
 
@@ -136,7 +138,7 @@ def _print_quality(out: Console, done: Sequence[Done]) -> None:
         f"Right answers (the sample knows them): {right} of {len(known)} structured ones, "
         f"{screen.share(right, len(known))}; a well-formed wrong label passes every check in code. "
         f"Without an answer: {failed}.",
-        soft_wrap=True,
+        markup=False,
     )
     out.print("All answers and costs above are simulated.\n", style="italic")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from cheapfirst import policy as policies
 from cheapfirst.cli import options, screen
@@ -59,6 +61,13 @@ def _print(out: Console, found: Report) -> None:
 def print_summary(out: Console, found: Report) -> None:
     """Print the main figures: what the cheap tier resolved, and the bill beside the all-premium bill."""
     total, turns = found.total, found.turns
+    counted = (
+        ("retries", turns.retries),
+        ("failovers", turns.failovers),
+        ("cut-offs given more room", turns.cutoffs),
+        ("downgrades", turns.downgrades),
+        ("re-asks", turns.reasks),
+    )
     endings = ", ".join(f"{count:,} {ending}" for ending, count in found.endings.items())
     lines = [
         ("requests", f"{total.requests:,} ({endings})"),
@@ -70,19 +79,20 @@ def print_summary(out: Console, found: Report) -> None:
         ("escalated", f"{total.escalated:,} ({screen.share(total.escalated, total.requests)})"),
         (
             "other turns",
-            f"{turns.retries} retries, {turns.failovers} failovers, {turns.cutoffs} cut-offs given more room, "
-            f"{turns.downgrades} downgrades, {turns.reasks} re-asks",
+            ", ".join(f"{count} {name}" for name, count in counted if count) or "none",
         ),
         ("cost", f"{show(total.cost)}{_unknown(total.unknown_attempts)}"),
         (
             "on premium alone",
-            f"{show(total.baseline)} for the {total.compared:,} requests whose cost and baseline are known",
+            f"{show(total.baseline)}{_compared(total)}",
         ),
         ("saved", f"{show(total.saved)}{_percent(total)}"),
         ("thrown away", f"{show(found.wasted_cost)} on attempts whose answer was not handed out"),
     ]
+    grid = Table.grid(padding=(0, 2, 0, 0))
     for name, text in lines:
-        out.print(f"  {name:<27}{text}", soft_wrap=True, markup=False)
+        grid.add_row(f"  {name}", Text(text))
+    out.print(grid)
     out.print()
 
 
@@ -163,6 +173,13 @@ def _period(found: Report) -> str:
         return found.ledger
     first, last = (datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M") for moment in (found.first, found.last))
     return f"{found.ledger}, {first} to {last}"
+
+
+def _compared(group: Group) -> str:
+    """How many requests the comparison is about, where that is not all of them."""
+    if group.compared == group.requests:
+        return ""
+    return f" for the {group.compared:,} requests whose cost and baseline are known"
 
 
 def _percent(group: Group) -> str:

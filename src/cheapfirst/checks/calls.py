@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from bisect import bisect_left
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -33,7 +34,7 @@ _BETWEEN = re.compile(
 )
 """What may stand between two calls of one block: separators, tags, comments, the rest of an assignment or print."""
 
-_OWN_LINE = re.compile(r"[\s>*`\[-]*(?:\d+[.)]\s*)?`*(?:[A-Za-z_]\w*\s*=\s*)?(?:print\()?`*\Z")
+_OWN_LINE = re.compile(r"[\s>*`\[-]*+(?:\d+[.)]\s*+)?+`*+(?:[A-Za-z_]\w*+\s*+=\s*+)?+(?:print\()?+`*+\Z")
 """What stands before a call on its line where the line is the call's own."""
 
 _ALTERNATIVE = re.compile(
@@ -143,8 +144,7 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
         text = plain
         steps.append(Step(kind="repaired.markdown"))
     shaped = Shapes(known, lambda inner: _inside(inner, known, depth + 1))
-    words = _mentions(tuple(known.parameters))
-    found = candidates.search(text, names=pattern.search, matters=lambda part: words.search(part) is not None)
+    found = candidates.search(text, names=pattern.search, matters=_mentioned(text, known))
     blocks: list[_Block] = []
     used: list[Candidate] = []
     for one in found.candidates:
@@ -176,6 +176,19 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
     steps += [step for one in used for step in one.trail]
     steps += [Step(kind=kind, position=place) for kind, place in shaped.notes.items()]
     return _one(blocks, text), [Step(kind="call.text"), *{step.kind: step for step in reversed(steps)}.values()]
+
+
+def _mentioned(text: str, known: Tools) -> Callable[[int, int], bool]:
+    """Whether a tool is named as in a call between an offset and the paragraph's end behind another."""
+    mentions = [one.start() for one in _mentions(tuple(known.parameters)).finditer(text)]
+    ends = [one.start() for one in re.finditer("\n\n", text)]
+
+    def matters(start: int, broke: int) -> bool:
+        following = bisect_left(ends, broke)
+        end = ends[following] if following < len(ends) else len(text)
+        return bisect_left(mentions, start) < bisect_left(mentions, end)
+
+    return matters
 
 
 def _inside(text: str, known: Tools, depth: int) -> list[Call]:

@@ -51,6 +51,9 @@ class Found(Struct, frozen=True):
 Names = Callable[[str, int], re.Match[str] | None]
 """Searches from an offset for a call of a declared tool."""
 
+Matters = Callable[[int, int], bool]
+"""Whether a stretch of unreadable text, from where it begins and broke, may hold a part of the answer."""
+
 
 def read(text: str, at: int, *, calls: bool = False) -> tuple[Any, int, tuple[Step, ...]]:
     """The value that begins at `at`, the offset behind it, and the repairs: none where it is JSON. Raises Broken."""
@@ -67,18 +70,23 @@ def read(text: str, at: int, *, calls: bool = False) -> tuple[Any, int, tuple[St
     return value, end, reader.trail()
 
 
-def search(text: str, *, names: Names | None = None, matters: Callable[[str], bool] | None = None) -> Found:
+def search(text: str, *, names: Names | None = None, matters: Matters | None = None) -> Found:
     """Every value in `text`. With `names`, calls of those tools too, as `Called`.
 
-    Raises Broken when something that must be a value cannot be read: reading on behind it would drop it. `matters`
-    says whether a stretch of unreadable text may hold a part of the answer; without it any begun value does.
+    Raises Broken when something that must be a value cannot be read: reading on behind it would drop it. Without
+    `matters` any begun value does matter.
     """
     found: list[Candidate] = []
     at, effort, skipped, fenced, tagged, thoughts = 0, 0, 0, False, False, False
     stray: int | None = None
+    mark = _MARK.search(text)
+    named = names(text, 0) if names is not None else None
     while True:
-        mark = _MARK.search(text, at)
-        named = names(text, at) if names is not None else None
+        # Only what was passed over is searched for anew: the search stays linear.
+        if mark is not None and mark.start() < at:
+            mark = _MARK.search(text, at)
+        if names is not None and named is not None and named.start() < at:
+            named = names(text, at)
         start = mark.start() if mark else len(text)
         if named is not None and named.start() < start:
             start = named.start()
@@ -111,7 +119,8 @@ def search(text: str, *, names: Names | None = None, matters: Callable[[str], bo
             try:
                 value, end, trail = read(text, start, calls=names is not None)
             except Broken as broken:
-                effort += max(broken.position, start + 1) - start if not broken.incomplete else len(text) - start
+                reached = len(text) if broken.incomplete else max(broken.position, start + 1)
+                effort += reached - start + start // 32  # the standard reader counts the lines before an error
                 if _fatal(text, start, broken, matters):
                     raise
                 if effort > EFFORT * len(text) + 10_000:
@@ -126,12 +135,11 @@ def search(text: str, *, names: Names | None = None, matters: Callable[[str], bo
             at = end
 
 
-def _fatal(text: str, start: int, broken: Broken, matters: Callable[[str], bool] | None) -> bool:
+def _fatal(text: str, start: int, broken: Broken, matters: Matters | None) -> bool:
     """Whether what cannot be read at `start` may be the answer, so that nothing behind it may be taken instead."""
     if matters is None:
         return broken.incomplete or broken.code in ("parse.too_deep", "parse.elided") or _begun(text, start)
-    end = text.find("\n\n", max(broken.position, start))
-    return matters(text[start : end if end >= 0 else len(text)])
+    return matters(start, len(text) if broken.incomplete else max(broken.position, start))
 
 
 _BEGUN = re.compile(

@@ -37,10 +37,9 @@ class Unparsed(Struct, frozen=True):
 
 
 BOM = "\ufeff"
-_WRAPPINGS = (
-    ("unfenced", re.compile(r"\s*(?:```+|~~~+)[\w+-]*[ \t]*\r?\n?(.*?)(?:```+|~~~+)\s*\Z", re.S)),
-    ("tool_call", re.compile(rf"\s*<(?:{CALL_TAGS})\b[^<>\n]*>(.*)</(?:{CALL_TAGS})>\s*\Z", re.S | re.I)),
-)
+_FENCE = re.compile(r"(`{3,}|~{3,})[\w+-]*[ \t]*\r?\n?")
+_TAG = re.compile(rf"<(?:{CALL_TAGS})\b[^<>\n]*>", re.I)
+_END_TAG = re.compile(rf"</(?:{CALL_TAGS})>\Z", re.I)
 _THOUGHT = re.compile(rf"\s*<(?P<tag>{THOUGHTS})\b[^<>\n]*>", re.I)
 _MARKUP = re.compile(rf"(?:```+|~~~+)[\w+-]*|</?(?:{THOUGHTS}|{CALL_TAGS})\b[^<>\n]*>|\[/?TOOL_CALLS?\]", re.I)
 
@@ -111,11 +110,13 @@ def _unwrapped(text: str) -> tuple[str, tuple[Step, ...]]:
         steps.append(Step(kind="think"))
         _, _, body = body.partition(f"</{thought['tag']}>")
     for _ in range(2):
-        for kind, pattern in _WRAPPINGS:
-            inside = pattern.match(body)
-            if inside:
-                steps.append(Step(kind=kind))
-                body = inside[1].strip()
+        fence, tag, end = _FENCE.match(body), _TAG.match(body), _END_TAG.search(body, max(0, len(body) - 20))
+        if fence and body.endswith(fence[1][:3]) and len(body) >= fence.end() + 3:
+            steps.append(Step(kind="unfenced"))
+            body = body[fence.end() :].rstrip(fence[1][0]).strip()
+        elif tag and end:
+            steps.append(Step(kind="tool_call"))
+            body = body[tag.end() : end.start()].strip()
     return body.strip(), tuple(steps)
 
 

@@ -205,7 +205,7 @@ class Reader:
         if word is None:
             if self._calls:
                 return self._loose_text(at)
-            cut = self._text[at:] in ("-", "+", ".", "-.")
+            cut = len(self._text) - at <= 2 and self._text[at:] in ("-", "+", ".", "-.")
             raise Broken("parse.incomplete" if cut else "parse.syntax", "A value was expected.", at, incomplete=cut)
         if word.end() == len(self._text) and depth:
             raise Broken("parse.incomplete", "The text ends inside a value.", at, incomplete=True)

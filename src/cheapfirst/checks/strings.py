@@ -36,8 +36,8 @@ def read(text: str, start: int, note: Note, *, python: bool = False) -> tuple[st
     """The string whose opening quote stands at `start`, and the offset after it. Raises Broken.
 
     A quote inside is taken as text only where exactly one reading is left: an apostrophe between letters, or a pair
-    of quotes around words. Escapes that JSON does not have are refused, but for Python's of two and eight digits in single quotes
-    and, with `python`, in all.
+    of quotes around words. Escapes that JSON does not have are refused; Python's hexadecimal ones are read in single
+    quotes and, with `python`, in all.
     """
     opening = text[start]
     if opening in "\"'" and text.startswith(opening * 3, start):

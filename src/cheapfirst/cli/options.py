@@ -59,15 +59,19 @@ def read_input(text: str | None, input_file: Path | None) -> str:
     if text is not None and input_file is not None:
         raise click.UsageError("give the input as an argument or with --file, not both")
     if input_file is not None:
-        try:
-            return input_file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise click.UsageError(f"{input_file} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        return _text(input_file.read_bytes(), str(input_file))
     if text is not None and text != "-":
         return text
     if text is None and sys.stdin.isatty():
         raise click.UsageError("no input: give a text, --file FILE, or pipe it in")
-    return click.get_text_stream("stdin", encoding="utf-8").read()
+    return _text(sys.stdin.buffer.read(), "the standard input")
+
+
+def _text(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def read_schema_file(schema_file: Path | None) -> dict[str, Any] | None:

@@ -158,6 +158,9 @@ def hand_checked(rows: Sequence[Row], by_calls: dict[str, ReadCalls]) -> Iterabl
     """
     checked = {one["id"]: one for one in map(json.loads, CHECKED.read_text().splitlines())}
     sample = [row for row in rows if row["id"] in checked]
+    if not sample:
+        print("hand_checked: none of the answers read by hand is among these rows; it is skipped.")
+        return
     for name, read in by_calls.items():
         tally = Tally("hand_checked", name)
         for row in sample:

@@ -33,6 +33,9 @@ from cheapfirst.upstream import Call
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
 
+NEVER_SENT = frozenset({"connect", "connect_timeout", "tls", "unsendable", "closed"})
+"""Faults of calls that never reached the upstream."""
+
 
 async def run(job: Job) -> Answer:
     """Run the plan and return the answer. Raises a RequestFailed when there is none that is acceptable."""
@@ -173,7 +176,7 @@ def _signal(job: Job, outcome: Outcome, judgment: Judgment) -> Signal | None:
 def _cost(outcome: Outcome, computed: Decimal | None) -> Decimal | None:
     """USD: what the upstream reported, else what usage and prices give, else unknown.
 
-    A call refused before anything was generated (an error and not a word of an answer, no connection) costs
+    A call refused before anything was generated (an error and not a word of an answer, or no connection) costs
     nothing. One that broke off later, or that somebody gave up waiting for, may have been billed, so without
     usage its cost stays unknown.
     """
@@ -186,9 +189,7 @@ def _cost(outcome: Outcome, computed: Decimal | None) -> Decimal | None:
 
 def _refused(outcome: Outcome, fault: Fault) -> bool:
     begun = any(value for key, value in outcome.message.items() if key != "role")
-    return fault.name in ("connect", "connect_timeout") or (
-        fault.status is not None and fault.name != "timeout" and not begun
-    )
+    return fault.name in NEVER_SENT or (fault.status is not None and fault.name != "timeout" and not begun)
 
 
 def _bound(job: Job, walk: Walk, planned: Planned) -> Ending | None:

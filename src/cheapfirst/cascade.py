@@ -11,7 +11,6 @@ request ends (an answer, an error, a cancelled caller), its whole story is recor
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator
@@ -87,6 +86,8 @@ async def stream(job: Job) -> AsyncGenerator[Wire | Answer, None]:
                 return
             walk.position = position
             if wait and position.on == "retry":
+                import asyncio
+
                 await asyncio.sleep(wait)
     finally:
         if not walk.told:
@@ -183,7 +184,7 @@ def _cost(outcome: Outcome, computed: Decimal | None) -> Decimal | None:
     if outcome.reported_cost is not None:
         return outcome.reported_cost
     if outcome.usage is not None:
-        return computed
+        return computed if outcome.fee is None else total((computed, outcome.fee))
     return Decimal(0) if outcome.fault is not None and _refused(outcome, outcome.fault) else None
 
 

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from importlib import resources
+from pathlib import Path
 
 import msgspec
 from msgspec import Raw, Struct, structs
@@ -183,7 +183,7 @@ def load(overrides: Mapping[str, ModelOverride] | None = None, extra: Iterable[W
 def shipped() -> Shipped:
     """The data that ships with the package, read once. Raises CatalogError."""
     try:
-        text = resources.files(__package__).joinpath("prices.json").read_bytes()
+        text = Path(__file__).with_name("prices.json").read_bytes()
         return msgspec.json.decode(text, type=Shipped)
     except (OSError, msgspec.MsgspecError) as error:
         raise CatalogError(

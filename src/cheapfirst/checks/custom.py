@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from cheapfirst.checks.context import Context
@@ -64,7 +63,7 @@ def _read(name: str, result: object) -> Iterator[Finding]:
             yield _rejected(name, result)
         case Finding():
             yield result
-        case _ if inspect.iscoroutine(result):
+        case Coroutine():
             result.close()
             yield _error(name, "it is async; a check is a plain function")
         case Iterable():

@@ -12,7 +12,8 @@ from cheapfirst.checks.numerals import plain
 
 _MONTHS = (
     "january ocak jan januar januari janvier janv enero ene gennaio gen janeiro stycznia styczen tammikuu leden ledna",
-    "february subat feb februar februari fevrier fevr febrero febbraio febb fevereiro fev lutego luty helmikuu unor unora",
+    "february subat feb februar februari fevrier fevr febrero febbraio febb fevereiro fev lutego luty helmikuu unor "
+    "unora",
     "march mart mar marz maerz mrz maart mrt mars marzo marco marca marzec maaliskuu brezen brezna",
     "april nisan apr avril avr abril abr aprile kwietnia kwiecien huhtikuu duben dubna",
     "may mayis mai mei mayo maggio mag maio maja maj toukokuu kveten kvetna",

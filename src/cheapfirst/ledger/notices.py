@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 PAUSE = 60.0  # seconds between two warnings of one kind
-
-_LOGGER = logging.getLogger("cheapfirst.ledger")
 
 
 class Notices:
@@ -22,7 +19,9 @@ class Notices:
         if now < self._next.get(kind, 0.0):
             return
         self._next[kind] = now + PAUSE
+        import logging
+
         try:
-            _LOGGER.warning("%s", sentence)
+            logging.getLogger("cheapfirst.ledger").warning("%s", sentence)
         except Exception:  # noqa: BLE001, S110 - a handler of the user's may raise; telling must not fail a request
             pass

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -248,7 +247,7 @@ _HINT = "--ledger or CHEAPFIRST_LEDGER"
 
 
 def _make_tables(db: sqlite3.Connection, path: Path) -> None:
-    schema = resources.files("cheapfirst.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
+    schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
     with Transaction(db):
         if _version(db) != 0:
             return  # another process made them meanwhile

@@ -8,7 +8,6 @@ import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -241,4 +240,4 @@ def _existing(path: Path, otherwise: str) -> Path:
 
 
 def _built_in() -> str:
-    return resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")
+    return Path(__file__).with_name("default.toml").read_text(encoding="utf-8")

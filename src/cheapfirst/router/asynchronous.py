@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -142,6 +141,8 @@ class AsyncRouter:
                 except CheapfirstError as error:
                     results[number] = error
 
+        import asyncio
+
         async with asyncio.TaskGroup() as group:
             for _ in range(limit):
                 group.create_task(work())
@@ -154,6 +155,8 @@ class AsyncRouter:
     async def aclose(self) -> None:
         """Close connections and bring the ledger's journal into its database."""
         await self._upstream.close()
+        import asyncio
+
         await asyncio.to_thread(self.ledger.close)
 
     async def __aenter__(self) -> Self:

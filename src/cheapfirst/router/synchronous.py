@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cheapfirst.errors import CheapfirstError
 from cheapfirst.ledger import Recorder
@@ -16,6 +15,9 @@ from cheapfirst.messages import Answer, Plan
 from cheapfirst.policy import Policy
 from cheapfirst.router.asynchronous import AsyncRouter, AsyncStream
 from cheapfirst.router.request import Input
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -80,6 +82,8 @@ class Router:
         if loop is None or self._owner != os.getpid():
             self._router.ledger.close()
             return
+        import asyncio
+
         asyncio.run_coroutine_threadsafe(self._router.aclose(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
 
@@ -92,6 +96,8 @@ class Router:
         self.close()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        import asyncio
+
         future = asyncio.run_coroutine_threadsafe(work, self._running())
         try:
             return future.result()
@@ -100,6 +106,8 @@ class Router:
             raise
 
     def _running(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
         with self._lock:
             if self._loop is None or self._owner != os.getpid():  # a forked child has the loop but not its thread
                 self._owner = os.getpid()
@@ -141,6 +149,8 @@ async def _next(pieces: AsyncIterator[str]) -> str | None:
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio
+
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ from cheapfirst.upstream.incoming import Incoming, decode
 from cheapfirst.upstream.waiting import within
 
 if TYPE_CHECKING:
+    import asyncio
+
     import aiohttp
 
 LARGEST_ANSWER = 64 * 1024 * 1024
@@ -208,6 +209,8 @@ class Upstream:
 
     def _ready(self) -> aiohttp.ClientSession:
         """The session of the running loop, made on first use."""
+        import asyncio
+
         import aiohttp
 
         loop = asyncio.get_running_loop()

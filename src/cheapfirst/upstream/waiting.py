@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -20,6 +19,8 @@ async def within(clock: Clock, awaitable: Awaitable[T], *, host: str, answering:
 
     `answering` says whether the answer's headers have come. Raises Failed, and CancelledError as it is.
     """
+    import asyncio
+
     import aiohttp
 
     seconds, limit = clock.next()

@@ -123,6 +123,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     generation_id: str | None = None
     usage: Usage | None = None  # None: unknown
     reported_cost: Decimal | None = None  # USD, both BYOK parts added; None: not reported
+    fee: Decimal | None = None  # USD, the BYOK part that was reported where the other was not; absent: no such case
     fault: Fault | None = None
     duration: float = 0.0  # seconds
     first_token: float | None = None  # seconds to the first content or reasoning; None: not streamed

@@ -427,6 +427,10 @@ def test_with_the_callers_own_provider_key_both_parts_of_the_cost_count(tmp_path
         answer = router.run("extract", f"SAY {GOOD}", schema=SCHEMA)
         assert answer.cost == Decimal(simulator.books()["total"]["spent"])
         assert answer.cost > billed(simulator)  # which is the fee alone
+        simulator.script("null_cost_details")
+        half = router.run("extract", f"SAY {GOOD}", schema=SCHEMA)
+        assert half.attempts[0].outcome.reported_cost is None
+        assert answer.cost + (half.cost or 0) == Decimal(simulator.books()["total"]["spent"])
 
 
 def test_a_cost_that_nobody_told_is_unknown_and_not_nothing(router: Router, simulator: Handle, tmp_path: Path) -> None:

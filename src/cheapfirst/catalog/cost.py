@@ -84,6 +84,14 @@ def reported(usage: Mapping[str, Any] | None) -> Decimal | None:
     return money.total((cost, upstream))
 
 
+def lone_fee(usage: Mapping[str, Any] | None) -> Decimal | None:
+    """USD that the router charged for a call with the caller's own provider key, where the `usage` object does not
+    tell the provider's charge beside it; None in every other case."""
+    if not usage or not usage.get("is_byok") or reported(usage) is not None:
+        return None
+    return _amount(usage.get("cost"))
+
+
 def _part(tokens: int, price: Decimal | None) -> Decimal | None:
     if tokens == 0:
         return _ZERO

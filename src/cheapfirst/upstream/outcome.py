@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from cheapfirst.catalog.cost import reported
+from cheapfirst.catalog.cost import lone_fee, reported
 from cheapfirst.messages import Fault, Outcome, OutcomeKind, Usage, Wire
 from cheapfirst.upstream import faults, refusals
 
@@ -51,6 +51,7 @@ def read(
         generation_id=_word(body.get("id")) or _header(headers, "X-Generation-Id"),
         usage=read_usage(usage),
         reported_cost=reported(usage),
+        fee=lone_fee(usage),
     )
     if fault is not None:
         return structs.replace(made, fault=fault)

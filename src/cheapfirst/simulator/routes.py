@@ -79,6 +79,8 @@ class Desk:
                 return _failed(failure(401, "User not found.", "authentication"))
         try:
             return await handler(request)
+        except ConnectionError:
+            return web.Response()  # the client has left, which the books say; nobody hears this
         except web.HTTPRequestEntityTooLarge:
             limit = self._simulator.options.body_limit
             return _failed(failure(413, f"Request payload is larger than {limit} bytes", "payload_too_large"))

@@ -73,8 +73,8 @@ def main() -> None:
 def fetch(package: str, folder: Path) -> Path:
     """Unpack the newest version of an npm package; returns its folder."""
     try:
-        packed = subprocess.run(  # noqa: S603 - the package's name is one of the two above
-            ["npm", "pack", f"{package}@latest", "--silent"],  # noqa: S607 - as the user's PATH has it
+        packed = subprocess.run(
+            ["npm", "pack", f"{package}@latest", "--silent"],
             cwd=folder,
             check=True,
             capture_output=True,

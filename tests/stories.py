@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import structs
 
-from cheapfirst.messages import (
+from cheapfirst.messages import OutcomeKind, (
     Attempt,
     Fault,
     Finding,
@@ -49,12 +49,13 @@ def attempt(
     verdict: Verdict | None = ACCEPTED,
     **outcome: Any,
 ) -> Attempt:
-    outcome = {"kind": "answer", "usage": Usage(prompt_tokens=100, completion_tokens=20), "duration": 0.2} | outcome
+    usage = Usage(prompt_tokens=100, completion_tokens=20)
+    told: dict[str, Any] = {"kind": "answer", "usage": usage, "duration": 0.2} | outcome
     return Attempt(
         number=number,
         planned=planned(on, tier, model),
         on=on,
-        outcome=Outcome(**outcome),
+        outcome=Outcome(**told),
         verdict=verdict,
         trail=(Step(kind="strict"),),
         model=model,
@@ -150,7 +151,7 @@ steps = st.lists(st.sampled_from(["strict", "unfenced", "repaired.comma", "align
 def attempts(draw: st.DrawFn, number: int) -> Attempt:
     tier = draw(st.sampled_from(sorted(MODELS)))
     on: On = draw(st.sampled_from(["retry", "downgrade", "cut-off", "fault", "re-ask", "reject"]))
-    kind = draw(st.sampled_from(["answer", "cut-off", "refusal", "fault"]))
+    kind: OutcomeKind = draw(st.sampled_from(["answer", "cut-off", "refusal", "fault"]))
     fault = draw(faults) if kind == "fault" else None
     return Attempt(
         number=number,

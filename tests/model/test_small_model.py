@@ -29,9 +29,15 @@ premium = "sim/large"
 
 [routes]
 classify = { tier = "cheap", shape = "json", max_tokens = 64 }
-extract = { tier = "cheap", shape = "json", max_tokens = 64, checks = ["grounded"], prompt = "Extract what is asked for from the text. Use only words of the text." }
 short = { tier = "cheap", shape = "json", max_tokens = 6 }
 chat = { tier = "cheap", shape = "stream", stream = "pass", max_tokens = 48 }
+
+[routes.extract]
+tier = "cheap"
+shape = "json"
+max_tokens = 64
+checks = ["grounded"]
+prompt = "Extract what is asked for from the text. Use only words of the text."
 
 [limits]
 deadline = 60.0

@@ -17,7 +17,8 @@ from cheapfirst.ledger import journal
 
 def lines(path: Path, *, ended: bool = True) -> list[bytes]:
     """All lines that readers get, chunk by chunk."""
-    fd, offset, found = os.open(path, os.O_RDONLY), 0, []
+    fd, offset = os.open(path, os.O_RDONLY), 0
+    found: list[bytes] = []
     try:
         while True:
             more, after = journal.read(fd, offset, ended=ended)

@@ -17,7 +17,9 @@ SCHEMA = {
     "required": ["total"],
     "additionalProperties": False,
 }
-ROUTE = Route(task="extract", tier="cheap", tier_reason="r", shape="json", prompt="Extract.", prompts={"premium": "Do."})
+ROUTE = Route(
+    task="extract", tier="cheap", tier_reason="r", shape="json", prompt="Extract.", prompts={"premium": "Do."}
+)
 POLICY = Policy(tiers=(Tier(name="cheap", models=("a/b",)),), routes={"extract": ROUTE})
 
 

@@ -40,7 +40,7 @@ DEAR = Fault(name="payment_required", sentence="too dear", cheaper=True)
 def walk(table: Plan, *signals: Signal) -> list[tuple[str, str, str]]:
     """(on, tier, model) after each signal, until the plan allows nothing more."""
     position = Position()
-    seen = []
+    seen: list[tuple[str, str, str]] = []
     for signal in signals:
         after = follow(table, position, signal)
         if after is None:

@@ -70,7 +70,7 @@ def test_message_text_answers_values_sentences_and_keys_never_get_into_a_line() 
 
 def test_a_path_names_what_the_schema_or_a_tool_declares_and_nothing_that_the_answer_made_up() -> None:
     schema = {"properties": {"lines": {"items": {"properties": {"price": {}}}}}, "required": ["total"]}
-    tools = [{"function": {"parameters": {"properties": {"city": {}}}}}]
+    tools: list[dict[str, Any]] = [{"function": {"parameters": {"properties": {"city": {}}}}}]
     paths: tuple[tuple[str | int, ...], ...] = (("lines", 0, "price"), ("total",), ("city",), ("Jane Doe", 1), ())
     found = tuple(Finding(check="schema", code="schema.type", sentence="no", path=path) for path in paths)
     told = story(attempt(verdict=Verdict(accept=False, findings=found)), schema=schema, body={"tools": tools})

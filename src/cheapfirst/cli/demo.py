@@ -18,7 +18,8 @@ from cheapfirst import story
 from cheapfirst.cli import options, screen
 from cheapfirst.cli.report import print_groups, print_summary
 from cheapfirst.errors import CheapfirstError
-from cheapfirst.ledger import locate, report
+from cheapfirst.ledger import locate
+from cheapfirst.ledger.report import report
 from cheapfirst.messages import Answer, Attempt
 from cheapfirst.money import show
 from cheapfirst.router import AsyncRouter

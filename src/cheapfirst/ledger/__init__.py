@@ -5,7 +5,6 @@
 
 from cheapfirst.ledger.place import locate
 from cheapfirst.ledger.recorder import Recorder
-from cheapfirst.ledger.report import Report, report
 from cheapfirst.ledger.writer import Losses
 
-__all__ = ["Losses", "Recorder", "Report", "locate", "report"]
+__all__ = ["Losses", "Recorder", "locate"]

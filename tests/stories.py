@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import structs
 
-from cheapfirst.messages import OutcomeKind, (
+from cheapfirst.messages import (
     Attempt,
     Fault,
     Finding,
     On,
     Outcome,
+    OutcomeKind,
     Plan,
     Planned,
     Request,

@@ -18,7 +18,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from cheapfirst.ledger import Recorder, journal, report
+from cheapfirst.ledger import Recorder, journal
+from cheapfirst.ledger.report import report
 from cheapfirst.money import from_pico
 from cheapfirst.simulator import FAULTS, Options, SimModel, serve_in_thread
 from cheapfirst.simulator.thread import Handle

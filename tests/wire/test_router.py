@@ -35,7 +35,8 @@ from cheapfirst import (
     Router,
     UpstreamFault,
 )
-from cheapfirst.ledger import journal, report
+from cheapfirst.ledger import journal
+from cheapfirst.ledger.report import report
 from cheapfirst.messages import Attempt, Wire
 from cheapfirst.money import total
 from cheapfirst.simulator import Options, SimModel, serve_in_thread

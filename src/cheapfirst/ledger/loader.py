@@ -83,8 +83,15 @@ class Loader:
                 self._working.release()
 
     def pause(self) -> bool:
-        """Before a fork: wait until no pass is under way, so that the child inherits no lock of the database."""
-        return self._working.acquire(timeout=BUSY)
+        """Before a fork: wait until no pass is under way, and close the database.
+
+        SQLite keeps what a process has locked in its memory. A child that inherited an open database would
+        believe that it holds the parent's locks, and both would write over each other.
+        """
+        if not self._working.acquire(timeout=BUSY):
+            return False
+        self._shut()
+        return True
 
     def resume(self) -> None:
         """After a fork, in the parent: go on."""

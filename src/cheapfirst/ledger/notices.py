@@ -11,6 +11,9 @@ class Notices:
     """Warnings of the logger "cheapfirst.ledger"."""
 
     def __init__(self) -> None:
+        import logging
+
+        self._logger = logging.getLogger("cheapfirst.ledger")
         self._next: dict[str, float] = {}  # kind -> monotonic seconds before which it stays silent
 
     def warn(self, kind: str, sentence: str) -> None:
@@ -19,9 +22,7 @@ class Notices:
         if now < self._next.get(kind, 0.0):
             return
         self._next[kind] = now + PAUSE
-        import logging
-
         try:
-            logging.getLogger("cheapfirst.ledger").warning("%s", sentence)
+            self._logger.warning("%s", sentence)
         except Exception:  # noqa: BLE001, S110 - a handler of the user's may raise; telling must not fail a request
             pass

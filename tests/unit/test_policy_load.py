@@ -345,3 +345,18 @@ def test_every_key_of_the_table_is_documented(kind: type[Struct]) -> None:
     inner = {"task", "tier_reason", "timeouts"}
     missing = [name for name in kind.__struct_fields__ if name not in inner and not re.search(rf"\b{name}\b", page)]
     assert missing == []
+
+
+@pytest.mark.parametrize("line", ['base_url = "http://[::1"', 'title = "a\\nb: c"', 'referer = "https://a\\r\\nX: y"'])
+def test_an_upstream_that_could_not_be_called_is_an_error_when_the_policy_is_loaded(line: str) -> None:
+    (problem,) = problems(f"[upstream]\n{line}\n")
+    assert f"upstream.{line.partition(' ')[0]}" in problem
+
+
+def test_a_byte_order_mark_before_the_table_is_read_over() -> None:
+    assert policy.loads("\ufeff[limits]\nretries = 1\n").limits.retries == 1
+
+
+def test_a_table_nested_without_end_is_a_problem_and_not_a_crash() -> None:
+    (problem,) = problems(f"x = {'[' * 5000}{']' * 5000}\n")
+    assert "inside each other" in problem

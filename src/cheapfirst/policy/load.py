@@ -30,6 +30,7 @@ BUILT_IN = "built-in"
 SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "default_task")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -66,9 +67,11 @@ def find(given: str | Path | None = None) -> Path | None:
 def loads(text: str, source: str = "policy", *, custom: Collection[str] = ()) -> Policy:
     """Read a policy from TOML text. `source` is what errors call it. Raises PolicyError with every problem found."""
     try:
-        table = tomllib.loads(text, parse_float=Decimal)
+        table = tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)  # some editors begin files with a mark
     except tomllib.TOMLDecodeError as error:
         raise PolicyError([_syntax(error)], source=source) from error
+    except RecursionError:
+        raise PolicyError(["too many lists or tables stand inside each other"], source=source) from None
     problems = Problems(text)
     policy = _read(table, source, custom, problems)
     if len(problems):
@@ -150,7 +153,10 @@ def _known_models(
 
 def is_openrouter(base_url: str) -> bool:
     """Whether requests go to OpenRouter itself, whose model ids the catalog knows."""
-    host = urlsplit(base_url).hostname or ""
+    try:
+        host = urlsplit(base_url).hostname or ""
+    except ValueError:  # no address at all; noted where the upstream is read
+        return False
     return host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
 
@@ -182,6 +188,9 @@ def _upstream(table: object, problems: Problems) -> Upstream:
         problems.add(
             ("upstream", "base_url"), "must not carry a name, a password or a query; the key comes from key_env"
         )
+    for name in ("title", "referer"):
+        if _CONTROL.search(getattr(found, name) or ""):
+            problems.add(("upstream", name), "is sent as a header, so it must be one line without control characters")
     if not _VARIABLE_NAME.fullmatch(found.key_env):
         problems.add(
             ("upstream", "key_env"),

@@ -224,6 +224,14 @@ def test_a_function_that_raises_is_a_finding_that_names_only_the_type() -> None:
     assert "secret" not in finding.sentence
 
 
+def test_a_function_that_ends_the_program_is_a_finding_because_it_would_end_the_routers_loop() -> None:
+    def leaves(value: Any, context: Context) -> None:
+        raise SystemExit(3)
+
+    judgment = judge(answer("x"), shape="text", checks=(Custom(name="leaves"),), custom={"leaves": leaves})
+    assert codes(judgment) == ["python.error"]
+
+
 def test_an_async_function_and_an_unregistered_name_are_findings() -> None:
     async def slow(value: Any, context: Context) -> bool:
         return True

@@ -49,7 +49,7 @@ def run(
         if function is None:
             return (_error(name, f"no function is registered under {key!r}; give it to Router(checks=...)"),)
         return tuple(_read(name, function(value, context)))
-    except Exception as error:  # noqa: BLE001 - a user's function may raise anything, and must not end the request
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises must not end the request or its loop
         return (_error(name, f"it raised {type(error).__name__}"),)
 
 

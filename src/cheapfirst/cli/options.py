@@ -79,7 +79,9 @@ def read_schema_file(schema_file: Path | None) -> dict[str, Any] | None:
     if schema_file is None:
         return None
     try:
-        schema = json.loads(schema_file.read_text(encoding="utf-8"))
+        schema = json.loads(_text(schema_file.read_bytes(), str(schema_file)).removeprefix("\ufeff"))
+    except RecursionError as error:
+        raise click.UsageError(f"{schema_file}: too many values stand inside each other") from error
     except json.JSONDecodeError as error:
         raise click.UsageError(f"{schema_file}:{error.lineno}: not JSON: {error.msg}") from error
     if not isinstance(schema, dict):

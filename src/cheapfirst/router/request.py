@@ -10,7 +10,7 @@ from cheapfirst.checks import Schema, read_schema
 from cheapfirst.errors import RequestError
 from cheapfirst.messages import Wire
 from cheapfirst.policy import named
-from cheapfirst.policy.checks import Check, Custom
+from cheapfirst.policy.checks import CHECKS, Check, Custom
 from cheapfirst.policy.problems import Problems
 
 Input: TypeAlias = str | Sequence[Mapping[str, Any]]
@@ -78,8 +78,12 @@ def read_checks(
             name = getattr(check, "__name__", type(check).__name__)
             custom[name] = check
             own.append(Custom(name=name))
-        else:
+        elif isinstance(check, (Custom, *CHECKS.values())):
             own.append(check)
+        else:
+            raise RequestError(
+                f"a check is a name, a mapping, a check struct or a function; got {type(check).__name__}"
+            )
     problems = Problems("")
     read = named.read(plain, custom, ("checks",), problems)
     if len(problems):

@@ -11,7 +11,7 @@ import pytest
 from cheapfirst.cli.options import read_schema_file
 from cheapfirst.errors import RequestError
 from cheapfirst.policy.checks import Custom, Length
-from cheapfirst.router.request import read_checks
+from cheapfirst.router.request import read_checks, texts
 
 
 @pytest.mark.parametrize("junk", [1, None, object()])
@@ -37,3 +37,12 @@ def test_a_schema_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     file.write_bytes(b"\xef\xbb\xbf{}")
     assert read_schema_file(file) == {}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"task": 3}, {"task": None}, {"task": []}, {"tier": 3}, {"model": []}, {"source": b"x"}]
+)
+def test_an_option_that_is_no_text_is_a_wrong_request(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=f"{next(iter(wrong))} must be a text"):
+        texts(**{"task": "chat", **wrong})
+    texts(task="chat", tier=None)

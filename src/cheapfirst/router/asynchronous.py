@@ -20,7 +20,7 @@ from cheapfirst.ledger import Recorder, locate
 from cheapfirst.messages import Answer, Plan, Request, Wire
 from cheapfirst.policy import Policy
 from cheapfirst.policy.load import is_openrouter
-from cheapfirst.router.request import CheckLike, Input, body, read_checks, request_id, split, wire_schema
+from cheapfirst.router.request import CheckLike, Input, body, read_checks, request_id, split, texts, wire_schema
 from cheapfirst.upstream import Upstream
 
 
@@ -194,6 +194,7 @@ class AsyncRouter:
         need_key: bool = True,
     ) -> Job:
         now = time.time()
+        texts(task=task, source=source, feature=feature, tenant=tenant, session=session, tier=tier, model=model)
         read, custom = read_checks(checks, self._custom)
         wanted = read_schema(schema) if schema is not None else wire_schema(wire)
         request = Request(

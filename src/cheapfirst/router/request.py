@@ -37,6 +37,13 @@ def split(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, "wire": {key: value for key, value in options.items() if key not in OPTIONS}}
 
 
+def texts(*, task: object, **options: object) -> None:
+    """Raises RequestError when one of these is no text; all but the task may be absent."""
+    for name, value in {"task": task, **options}.items():
+        if not isinstance(value, str) and (value is not None or name == "task"):
+            raise RequestError(f"{name} must be a text; got {type(value).__name__}")
+
+
 def body(input: Input, wire: Mapping[str, Any]) -> Wire:
     for key in RESERVED & wire.keys():
         raise RequestError(f"{key!r} is not a wire field to set here: the policy and the plan decide it")

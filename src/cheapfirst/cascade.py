@@ -129,7 +129,7 @@ async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[Wire |
 
 def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: float) -> tuple[Attempt, Signal | None]:
     """Give the verdict on what came back, what it cost, and the signal for the plan (None: accepted)."""
-    model = job.catalog.normalise(outcome.model, asked=planned.model) if outcome.model else planned.model
+    model = _served(job, planned, outcome)
     computed = job.catalog.cost(model, outcome.usage, walk.time) if outcome.usage is not None else None
     attempt = Attempt(
         number=len(walk.attempts) + 1,
@@ -155,6 +155,16 @@ def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: f
     )
     attempt = structs.replace(attempt, verdict=judgment.verdict, trail=judgment.trail, value=judgment.value)
     return attempt, _signal(job, outcome, judgment)
+
+
+def _served(job: Job, planned: Planned, outcome: Outcome) -> str:
+    """The model that answered, in the catalog's spelling. Many servers name a file or a deployment instead: where
+    no other model was allowed to step in, an unknown name is the asked model's."""
+    if outcome.model is None:
+        return planned.model
+    served = job.catalog.normalise(outcome.model, asked=planned.model)
+    alone = not (planned.fallbacks and compose.native_fallback(job.policy))
+    return planned.model if alone and not job.catalog.model(served).known else served
 
 
 def _checks(job: Job, outcome: Outcome) -> tuple[Check, ...]:

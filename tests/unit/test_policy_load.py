@@ -10,6 +10,7 @@ import sys
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -193,7 +194,7 @@ structured = "json_schema"
         ('[routes]\nx = { checks = [{ python = "no.such:thing" }] }', ["cannot be imported"]),
         ('[routes]\nx = { checks = [{ python = "json" }] }', ["package.module:function"]),
         ('[routes]\nx = { checks = [{ python = "json:__name__" }] }', ["not a function"]),
-        ("[routes]\nx = { max_tokens = 0 }", ["routes.x.max_tokens", "1 or more"]),
+        ("[routes]\nx = { max_tokens = 0 }", ["routes.x.max_tokens", "between 1 and 1,000,000,000 tokens"]),
         ('[routes]\nx = { max_tokens = "4k" }', ["whole number", "a text"]),
         ('[routes]\nx = { stream = "off" }', ["pass, hold"]),
         ('[routes]\nx = { params = { model = "a/b" } }', ["routes.x.params.model", "the tier decides it"]),
@@ -205,7 +206,7 @@ structured = "json_schema"
         ('[routes]\nauto = { shape = "text" }', ["taken"]),
         ("[limits]\ndeadline = 0", ["line 5", "limits.deadline", "above 0 seconds"]),
         ("[limits]\nmax_attempts = 0", ["between 1 and 100"]),
-        ("[limits]\nmax_cost = -1", ["0 or more USD"]),
+        ("[limits]\nmax_cost = -1", ["between 0 and 1,000,000 USD"]),
         ("[limits]\ndeadline = inf", ["limits.deadline"]),
         ("[limits.timeouts]\nconect = 1", ['"connect"?']),
         ('[upstream]\nbase_url = "openrouter.ai"', ["address like"]),
@@ -360,3 +361,18 @@ def test_a_byte_order_mark_before_the_table_is_read_over() -> None:
 def test_a_table_nested_without_end_is_a_problem_and_not_a_crash() -> None:
     (problem,) = problems(f"x = {'[' * 5000}{']' * 5000}\n")
     assert "inside each other" in problem
+
+
+@pytest.mark.parametrize("address", ["nope", "http://[::1", "http://a b/v1", "ftp://a/v1", "http://u:p@a/v1", 3])
+def test_an_address_given_beside_the_table_is_held_to_the_same_rules(address: Any) -> None:
+    with pytest.raises(PolicyError, match="base_url: must"):
+        policy.load(base_url=address)
+
+
+def test_another_address_may_have_models_of_its_own_and_leaves_the_hash() -> None:
+    table = '[tiers]\ncheap = "a/small"\npremium = "a/large"\n'
+    with pytest.raises(PolicyError, match="unknown model"):
+        policy.loads(table)
+    moved = policy.loads(table, base_url="http://127.0.0.1:1/v1")
+    assert moved.upstream.base_url == "http://127.0.0.1:1/v1"
+    assert moved.hash == policy.loads(table, base_url="http://127.0.0.1:2/v1").hash

@@ -68,3 +68,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader (head, less) has gone: nobody is left to tell
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # the disk behind the standard output is full
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import structs
 
 from cheapfirst import catalog as models
 from cheapfirst import policy as policies
@@ -61,9 +60,7 @@ def show(model: str, as_json: bool, policy_file: Path | None) -> None:
 @options.policy_option
 def sync(base_url: str | None, policy_file: Path | None) -> None:
     """Ask the upstream what it lists now and keep that for later commands and programs."""
-    loaded = policies.load(policy_file)
-    if base_url is not None:
-        loaded = structs.replace(loaded, upstream=structs.replace(loaded.upstream, base_url=base_url))
+    loaded = policies.load(policy_file, base_url=base_url)
     rows = asyncio.run(_rows(loaded))
     file = models.save_synced(rows, base_url=loaded.upstream.base_url, at=time.time())
     click.echo(f"{len(rows)} models of {loaded.upstream.base_url} are in {file}.")

@@ -18,29 +18,32 @@ from cheapfirst.policy.table import Limits, LongPrompt, Route, Timeouts
 
 S = TypeVar("S", bound=Struct)
 
+DEAREST = 1_000_000  # USD: beyond any price, and far within what costs can be counted in
+LARGEST = 1_000_000_000  # tokens
+
 RANGES: dict[tuple[type[Struct], str], tuple[float, float | None, str]] = {
     (Limits, "max_attempts"): (1, 100, "attempts"),
     (Limits, "retries"): (0, 20, "retries"),
     (Limits, "room"): (1, 100, "times the room"),
     (Limits, "escalations"): (0, 20, "tiers up"),
     (Limits, "deadline"): (0.001, None, "seconds"),
-    (Limits, "max_cost"): (0, None, "USD"),
+    (Limits, "max_cost"): (0, DEAREST, "USD"),
     (Limits, "concurrency"): (1, 10_000, "requests at once"),
     (Limits, "backoff"): (0, 60, "seconds"),
     (Timeouts, "connect"): (0.001, None, "seconds"),
     (Timeouts, "first_token"): (0.001, None, "seconds"),
     (Timeouts, "silence"): (0.001, None, "seconds"),
     (Timeouts, "total"): (0.001, None, "seconds"),
-    (Route, "max_tokens"): (1, None, "tokens"),
+    (Route, "max_tokens"): (1, LARGEST, "tokens"),
     (Route, "temperature"): (0, 2, ""),
     (LongPrompt, "tokens"): (1, None, "tokens"),
-    (ModelOverride, "input"): (0, None, "USD per million tokens"),
-    (ModelOverride, "output"): (0, None, "USD per million tokens"),
-    (ModelOverride, "cache_read"): (0, None, "USD per million tokens"),
-    (ModelOverride, "cache_write"): (0, None, "USD per million tokens"),
-    (ModelOverride, "request"): (0, None, "USD per request"),
-    (ModelOverride, "context"): (1, None, "tokens"),
-    (ModelOverride, "max_output"): (1, None, "tokens"),
+    (ModelOverride, "input"): (0, DEAREST, "USD per million tokens"),
+    (ModelOverride, "output"): (0, DEAREST, "USD per million tokens"),
+    (ModelOverride, "cache_read"): (0, DEAREST, "USD per million tokens"),
+    (ModelOverride, "cache_write"): (0, DEAREST, "USD per million tokens"),
+    (ModelOverride, "request"): (0, DEAREST, "USD per request"),
+    (ModelOverride, "context"): (1, LARGEST, "tokens"),
+    (ModelOverride, "max_output"): (1, LARGEST, "tokens"),
     (Repetition, "max_repeats"): (2, None, "repeats"),
     **{(Length, field.name): (0, None, field.name[4:]) for field in structs.fields(Length) if field.name != "path"},
 }
@@ -131,8 +134,8 @@ def in_range(kind: type[Struct], name: str, value: Any, path: Key, problems: Pro
     finite = value == value and abs(value) != float("inf")
     if finite and value >= low and (high is None or value <= high):
         return True
-    least = "above 0" if low == 0.001 else f"{low:g} or more" if high is None else f"between {low:g} and {high:,g}"
-    problems.add(path, f"must be {least}{f' {unit}' if unit else ''}, not {value:g}")
+    least = "above 0" if low == 0.001 else f"{low:g} or more" if high is None else f"between {low:g} and {high:,}"
+    problems.add(path, f"must be {least}{f' {unit}' if unit else ''}, not {value}")
     return False
 
 

@@ -31,28 +31,35 @@ SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "defaul
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSENDABLE = re.compile(r"[\s\x00-\x1f\x7f]")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def load(given: str | Path | Policy | None = None, *, custom: Collection[str] = ()) -> Policy:
+def load(
+    given: str | Path | Policy | None = None, *, custom: Collection[str] = (), base_url: str | None = None
+) -> Policy:
     """Return the policy: the one given, or the first that is found.
 
     Order: `given` (a file, or a Policy), the file that CHEAPFIRST_POLICY names, cheapfirst.toml in the working
     directory, cheapfirst.toml beside the main program, the built-in one. `custom` are the names of checks registered
-    in code, which the table may then use. Raises PolicyError with every problem found.
+    in code, which the table may then use. `base_url` wins over the table's upstream.base_url. Raises PolicyError with
+    every problem found.
     """
+    if base_url is not None and (wrong := _wrong_address(base_url)) is not None:
+        raise PolicyError([wrong], source="base_url")
     if isinstance(given, Policy):
-        return given if given.hash else structs.replace(given, hash=hash_of(given))
+        hashed = given if given.hash else structs.replace(given, hash=hash_of(given))
+        return hashed if base_url is None else _at(hashed, base_url)
     path = find(given)
     if path is None:
-        return loads(_built_in(), source=BUILT_IN, custom=custom)
+        return loads(_built_in(), source=BUILT_IN, custom=custom, base_url=base_url)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise PolicyError(["the file is not UTF-8 text; TOML files are"], source=str(path)) from error
     except OSError as error:
         raise PolicyError([f"the file cannot be read: {error.strerror}"], source=str(path)) from error
-    return loads(text, source=str(path), custom=custom)
+    return loads(text, source=str(path), custom=custom, base_url=base_url)
 
 
 def find(given: str | Path | None = None) -> Path | None:
@@ -64,8 +71,9 @@ def find(given: str | Path | None = None) -> Path | None:
     return next((path for path in _places() if path.is_file()), None)
 
 
-def loads(text: str, source: str = "policy", *, custom: Collection[str] = ()) -> Policy:
-    """Read a policy from TOML text. `source` is what errors call it. Raises PolicyError with every problem found."""
+def loads(text: str, source: str = "policy", *, custom: Collection[str] = (), base_url: str | None = None) -> Policy:
+    """Read a policy from TOML text. `source` is what errors call it. `base_url` wins over the table's own, but leaves
+    the hash as it is. Raises PolicyError with every problem found."""
     try:
         table = tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)  # some editors begin files with a mark
     except tomllib.TOMLDecodeError as error:
@@ -73,13 +81,21 @@ def loads(text: str, source: str = "policy", *, custom: Collection[str] = ()) ->
     except RecursionError:
         raise PolicyError(["too many lists or tables stand inside each other"], source=source) from None
     problems = Problems(text)
-    policy = _read(table, source, custom, problems)
+    policy = _read(table, source, custom, problems, base_url)
     if len(problems):
         raise PolicyError(problems.sentences(), source=source)
-    return structs.replace(policy, hash=hash_of(policy))
+    policy = structs.replace(policy, hash=hash_of(policy))
+    return policy if base_url is None else _at(policy, base_url)
 
 
-def _read(table: dict[str, Any], source: str, custom: Collection[str], problems: Problems) -> Policy:
+def _at(policy: Policy, base_url: str) -> Policy:
+    """The same policy, sent somewhere else. What it says, and so its hash, stays."""
+    return structs.replace(policy, upstream=structs.replace(policy.upstream, base_url=base_url))
+
+
+def _read(
+    table: dict[str, Any], source: str, custom: Collection[str], problems: Problems, base_url: str | None
+) -> Policy:
     for name in table:
         if name not in SECTIONS:
             problems.unknown((name,), "section", name, SECTIONS)
@@ -92,7 +108,7 @@ def _read(table: dict[str, Any], source: str, custom: Collection[str], problems:
     tiers = built_in.tiers if built_in is not None and "tiers" not in table else _tiers(table.get("tiers"), problems)
     if not tiers:
         return Policy(tiers=(), routes={})
-    _known_models(tiers, models, upstream, problems)
+    _known_models(tiers, models, base_url or upstream.base_url, problems)
     own = routes.read(table.get("routes", {}), tiers, custom, problems)
     kept = routes.fitting(built_in.routes, own, [tier.name for tier in tiers]) if built_in is not None else {}
     all_routes = {**kept, **own}
@@ -130,11 +146,9 @@ def _tiers(table: object, problems: Problems) -> tuple[Tier, ...]:
     return tuple(found)
 
 
-def _known_models(
-    tiers: tuple[Tier, ...], models: dict[str, ModelOverride], upstream: Upstream, problems: Problems
-) -> None:
+def _known_models(tiers: tuple[Tier, ...], models: dict[str, ModelOverride], base_url: str, problems: Problems) -> None:
     """Every model must be in the catalog or declared, unless requests go to a server with ids of its own."""
-    if not is_openrouter(upstream.base_url):
+    if not is_openrouter(base_url):
         return
     known = catalog.load(models)
     for tier in tiers:
@@ -176,18 +190,8 @@ def _limits(table: object, problems: Problems) -> Limits:
 
 def _upstream(table: object, problems: Problems) -> Upstream:
     found = fields.make(Upstream, table, ("upstream",), problems)
-    try:
-        url = urlsplit(found.base_url)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
-        bare = not (url.username or url.password or url.query or url.fragment)
-    except ValueError:
-        usable = bare = False
-    if not usable:
-        problems.add(("upstream", "base_url"), "must be an address like https://openrouter.ai/api/v1")
-    elif not bare:
-        problems.add(
-            ("upstream", "base_url"), "must not carry a name, a password or a query; the key comes from key_env"
-        )
+    if (wrong := _wrong_address(found.base_url)) is not None:
+        problems.add(("upstream", "base_url"), wrong)
     for name in ("title", "referer"):
         if _CONTROL.search(getattr(found, name) or ""):
             problems.add(("upstream", name), "is sent as a header, so it must be one line without control characters")
@@ -197,6 +201,20 @@ def _upstream(table: object, problems: Problems) -> Upstream:
             "must be the name of an environment variable, like OPENROUTER_API_KEY, never the key itself",
         )
     return found
+
+
+def _wrong_address(base_url: object) -> str | None:
+    """What is wrong with an upstream's address, if anything."""
+    try:
+        url = urlsplit(base_url) if isinstance(base_url, str) else None
+        usable = url is not None and url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or url is None or _UNSENDABLE.search(str(base_url)):
+        return "must be an address like https://openrouter.ai/api/v1"
+    if url.username or url.password or url.query or url.fragment:
+        return "must not carry a name, a password or a query; the key comes from key_env"
+    return None
 
 
 def _default_task(

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from msgspec import structs
-
 from cheapfirst import cascade, catalog, plan
 from cheapfirst import policy as policy_module
 from cheapfirst.checks import read_schema
@@ -48,10 +46,8 @@ class AsyncRouter:
         checks: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self._custom = dict(checks or {})
-        loaded = policy_module.load(policy, custom=self._custom)
-        base_url = base_url or os.environ.get("CHEAPFIRST_BASE_URL")
-        if base_url is not None:
-            loaded = structs.replace(loaded, upstream=structs.replace(loaded.upstream, base_url=base_url))
+        base_url = base_url or os.environ.get("CHEAPFIRST_BASE_URL") or None
+        loaded = policy_module.load(policy, custom=self._custom, base_url=base_url)
         self.policy = loaded
         self.catalog = catalog.load(loaded.models)
         self._api_key = api_key or os.environ.get(loaded.upstream.key_env)
@@ -129,8 +125,10 @@ class AsyncRouter:
         ones. An item that fails gives its error in its place; the others go on.
         """
         limit = concurrency if concurrency is not None else self.policy.limits.concurrency
-        if limit < 1:
-            raise RequestError(f"concurrency must be 1 or more; got {limit}")
+        if not isinstance(limit, int) or limit < 1:
+            raise RequestError(f"concurrency must be a whole number, 1 or more; got {limit!r}")
+        if clash := {"task", "input"} & options.keys():
+            raise RequestError(f"{', '.join(sorted(clash))}: belongs to the items of a batch, not to its options")
         results: dict[int, Answer | CheapfirstError] = {}
         items = enumerate(inputs)
 
@@ -172,6 +170,8 @@ class AsyncRouter:
             own = dict(item)
             if "input" not in own:
                 raise RequestError(f"a batch item given as a mapping needs the key 'input'; it has {sorted(own)}")
+            if "task" in own:
+                raise RequestError("a batch has one task for all its items; an item cannot name its own")
             return await self.run(task, own.pop("input"), **{**options, **own})
         return await self.run(task, item, **options)
 

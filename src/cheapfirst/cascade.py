@@ -38,9 +38,10 @@ NEVER_SENT = frozenset({"connect", "connect_timeout", "tls", "unsendable", "clos
 
 async def run(job: Job) -> Answer:
     """Run the plan and return the answer. Raises a RequestFailed when there is none that is acceptable."""
-    async for item in stream(job):
-        if isinstance(item, Answer):
-            return item
+    async with aclosing(stream(job)) as items:
+        async for item in items:
+            if isinstance(item, Answer):
+                return item
     raise AssertionError("the cascade ended without an answer or an error")
 
 

@@ -54,6 +54,7 @@ def _findings(attempt: Attempt) -> tuple[Finding, ...]:
 
 def _tell(job: Job, walk: Walk, ending: Ending, winner: Attempt | None) -> Story:
     """Put the story together and hand it to the ledger. Only this function ends a request."""
+    held = job.plan.mode == "hold" and winner is not None  # the caller sees all of the text now
     told = Story(
         request=job.request,
         plan=job.plan,
@@ -61,7 +62,7 @@ def _tell(job: Job, walk: Walk, ending: Ending, winner: Attempt | None) -> Story
         ending=ending,
         time=walk.time,
         duration=walk.elapsed(),
-        first_token=walk.first_token,
+        first_token=walk.elapsed() if held else walk.first_token,
         winner=winner.number if winner is not None else None,
         escalated=any(attempt.on == "reject" for attempt in walk.attempts),
         cost=total(attempt.cost for attempt in walk.attempts),

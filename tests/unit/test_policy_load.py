@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CHEAPFIRST_POLICY", raising=False)
 
 
-def problems(text: str, **more: list[str]) -> tuple[str, ...]:
+def problems(text: str, custom: Collection[str] = ()) -> tuple[str, ...]:
     with pytest.raises(PolicyError) as caught:
-        policy.loads(text, source="my.toml", **more)
+        policy.loads(text, source="my.toml", custom=custom)
     assert str(caught.value).startswith("my.toml: ")
     return caught.value.problems
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import os
+import weakref
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -220,6 +222,7 @@ class Upstream:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             self._loop = loop
+            os.register_at_fork(after_in_child=_letting_go(self._session))
         return self._session
 
     def _merged(self, more: dict[str, str]) -> dict[str, str]:
@@ -238,3 +241,20 @@ class Upstream:
 def _is_stream(response: aiohttp.ClientResponse, call: Call) -> bool:
     kind = response.content_type
     return kind == "text/event-stream" or (call.streamed and "json" not in kind and "html" not in kind)
+
+
+def _letting_go(session: aiohttp.ClientSession) -> Callable[[], None]:
+    """What a forked child does with its parent's connections: drop them without closing them.
+
+    Closing would take them, and what wakes the parent's loop, out of the epoll set that both processes share: the
+    parent would never hear from them again. aiohttp has no public way to drop a connection.
+    """
+    alive = weakref.ref(session)
+
+    def let_go() -> None:
+        inherited = alive()
+        if inherited is not None and inherited.connector is not None:
+            inherited.connector._conns.clear()
+            inherited.detach()
+
+    return let_go

@@ -138,8 +138,9 @@ def _error(job: Job, told: Story) -> RequestFailed:
     if told.ending == "rejected" and last is not None:
         best = _best(attempts)
         codes = ", ".join(dict.fromkeys(finding.code for finding in _findings(best or last)))
+        left_out = "".join(f"; {skip.model} was left out: {skip.reason}" for skip in plan.skipped)
         return AnswerRejected(
-            f"the last tier's answer was rejected: {codes} ({tail})",
+            f"the last tier's answer was rejected: {codes} ({tail}){left_out}",
             request_id=id,
             attempts=attempts,
             answer=_answer(job, told, best) if best is not None else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from msgspec import Struct
 
 from cheapfirst.checks import judge
 from cheapfirst.messages import Outcome, Wire
-from cheapfirst.policy.checks import CHECKS
+from cheapfirst.policy.checks import Check
+from cheapfirst.policy.load import loads
 
 CHEAP, PREMIUM = "recorded/cheap", "recorded/premium"
 TASK = "call"
@@ -67,11 +69,14 @@ Case = tuple[Question, Recorded, Recorded]
 
 
 def table(checks: Sequence[str]) -> str:
-    """The policy that the cases run under: one route, escalating once, which hands the best answer back."""
+    """The policy that the cases run under: one route, escalating once, which hands the best answer back.
+
+    A check is its name or, with options, the table as TOML has it.
+    """
     return (
         f'[tiers]\ncheap = "{CHEAP}"\npremium = "{PREMIUM}"\n\n'
         f'[routes.{TASK}]\ntier = "cheap"\nshape = "json"\non_reject = "return"\n'
-        f"checks = {json.dumps(list(checks))}\n\n"
+        f"checks = [{', '.join(one if one.startswith('{') else json.dumps(one) for one in checks)}]\n\n"
         f'[models."{CHEAP}"]\n{MODEL}\n[models."{PREMIUM}"]\n{MODEL}'
     )
 
@@ -79,7 +84,6 @@ def table(checks: Sequence[str]) -> str:
 def by_router(cases: Sequence[Case], checks: Sequence[str]) -> list[Decision]:
     """Every case through the Router and the simulator, over HTTP."""
     from cheapfirst import Router
-    from cheapfirst.policy.load import loads
     from cheapfirst.simulator import Options, SimModel, serve_in_thread
 
     with tempfile.TemporaryDirectory() as folder:
@@ -147,9 +151,12 @@ def _decided(question: Question, cheap: Recorded, premium: Recorded, checks: Seq
     )
 
 
+@functools.cache
+def _made(checks: tuple[str, ...]) -> tuple[Check, ...]:
+    return loads(table(checks)).routes[TASK].checks
+
+
 def _judged(question: Question, one: Recorded, checks: Sequence[str]) -> Any:
     message = one.message()
-    options: dict[str, Any] = dict(CHECKS)
-    made = tuple(options[name]() for name in checks)
     outcome = Outcome(kind="answer", text=message["content"] or "", message=message)
-    return judge(outcome, shape="json", checks=made, tools=question.tools, source=question.text)
+    return judge(outcome, shape="json", checks=_made(tuple(checks)), tools=question.tools, source=question.text)

@@ -25,9 +25,10 @@ from cheapfirst.messages import Wire
 
 DATA = Path(__file__).parent.parent / ".." / "shared" / "data"
 FILE = "bfcl/bfcl_2024_08_11.jsonl.gz"
+UNASKED = '{ grounded = { optional_only = true, kinds = ["text"] } }'
 PAIRS = (
-    ("claude-3-haiku-20240307", "claude-3-5-sonnet-20240620", ("percent", "unique", "covered")),
-    ("gpt-3.5-turbo-0125", "gpt-4-1106-preview", ("percent", "unique", "covered")),
+    ("claude-3-haiku-20240307", "claude-3-5-sonnet-20240620", ("percent", "unique", "covered", UNASKED)),
+    ("gpt-3.5-turbo-0125", "gpt-4-1106-preview", ("percent", "unique", "covered", UNASKED)),
     ("gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20240620", ("percent",)),
     ("open-mistral-nemo-2407-FC-Auto", "gpt-4o-2024-08-06-FC", ("unique",)),
 )

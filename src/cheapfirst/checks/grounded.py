@@ -68,8 +68,10 @@ def grounded(value: Any, context: Context, options: Grounded) -> Sequence[Findin
     for path, leaf in leaves(value):
         if leaf is None or isinstance(leaf, bool) or not _wanted(path, options) or _exempt(value, context, path, leaf):
             continue
+        if options.optional_only and not _optional(value, context, path):
+            continue
         code = missing(leaf, source)
-        if code is not None:
+        if code is not None and code.partition(".")[2] in options.kinds:
             where = f"`{dotted(path)}`" if path else "The answer"
             sentence = f"{where} holds {shown(leaf)}, which does not occur in the source."
             found.append(Finding(check="grounded", code=code, sentence=sentence, path=path))
@@ -161,6 +163,16 @@ def _wanted(path: Path, options: Grounded) -> bool:
     if any(matches(path, written) for written in options.exclude):
         return False
     return options.only is None or any(matches(path, written) for written in options.only)
+
+
+def _optional(value: Any, context: Context, path: Path) -> bool:
+    """Whether the schema would do without this value: a property on the way to it is declared and not required."""
+    schema, inner = schema_for(value, context, path)
+    for depth, step in enumerate(inner):
+        parts = described(schema, inner[:depth])
+        if isinstance(step, str) and not any(step in (part.get("required") or ()) for part in parts):
+            return bool(parts)
+    return False
 
 
 def _exempt(value: Any, context: Context, path: Path, leaf: Any) -> bool:

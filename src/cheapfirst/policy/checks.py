@@ -5,7 +5,7 @@ In the table a check is its name (`"grounded"`) or a one-key table (`{ length = 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -64,6 +64,8 @@ class Grounded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     only: list[str] | None = None  # dotted paths to look at; absent: all
     exclude: list[str] = []  # dotted paths to leave out (free-text fields, labels)
+    kinds: tuple[Literal["text", "number", "date"], ...] = ("text", "number", "date")  # of values to look at
+    optional_only: bool = False  # only what the schema does not require: fields filled in unasked
 
 
 class Covered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

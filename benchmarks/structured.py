@@ -228,6 +228,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="decide by the judge alone, without Router and simulator")
     options = parser.parse_args()
     way = replay.by_judge if options.quick else replay.by_router
+    if not (options.data / FILE).is_file():
+        parser.exit(1, f"{options.data / FILE} is not there: give the folder that holds bfcl/ with --data\n")
     rows = list(load(options.data / FILE))
     written = []
     for cheap, premium, checks in PAIRS:

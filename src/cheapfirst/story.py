@@ -21,7 +21,7 @@ LED_HERE = {
 
 def why(plan: Plan, attempts: Sequence[Attempt], cost: Decimal | None, baseline: Decimal | None) -> str:
     """Return the story of one request: the plan's reason, one line per attempt, and the bill (USD)."""
-    lines = [f"{plan.task}: {'; '.join(plan.reasons)}."]
+    lines = [f"{'; '.join(plan.reasons).rstrip('.')}."]
     lines += [f"{attempt.number}. {line(attempt)}" for attempt in attempts]
     lines.append(f"Cost {show(cost)}; on the premium model alone {show(baseline)}.")
     return "\n".join(lines)
@@ -40,10 +40,10 @@ def result(attempt: Attempt) -> str:
     """Return what came of the attempt, without cost and model."""
     outcome = attempt.outcome
     if outcome.fault is not None:
-        return f"fault {outcome.fault.name}: {outcome.fault.sentence}"
+        return f"fault {outcome.fault.name}: {outcome.fault.sentence.rstrip('.')}"
     if attempt.verdict is not None and attempt.verdict.accept:
         return "accepted"
-    if outcome.kind == "cut-off" and not (attempt.verdict and attempt.verdict.findings):
-        return f"cut off at {attempt.planned.max_tokens:,} tokens"
     findings = attempt.verdict.findings if attempt.verdict is not None else ()
-    return "rejected: " + "; ".join(f"{finding.code} ({finding.sentence})" for finding in findings)
+    if outcome.kind == "cut-off" and not any(finding.check == "repetition" for finding in findings):
+        return f"cut off at {attempt.planned.max_tokens:,} tokens"
+    return "rejected: " + "; ".join(f"{finding.code} ({finding.sentence.rstrip('.')})" for finding in findings)

@@ -118,4 +118,6 @@ def test_the_policy_of_a_replay_is_one_that_loads() -> None:
 
     for _, _, checks in structured.PAIRS:
         route = loads(replay.table(checks)).routes[replay.TASK]
-        assert [type(check).__name__.lower() for check in route.checks] == list(checks)
+        assert len(route.checks) == len(checks)
+        for read, written in zip(route.checks, checks, strict=True):
+            assert type(read).__name__.lower() in written

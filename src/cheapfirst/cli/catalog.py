@@ -49,7 +49,7 @@ def show(model: str, as_json: bool, policy_file: Path | None) -> None:
     for name in ("context", "max_output", "tools", "vision", "structured"):
         value = getattr(found, name)
         facts.append((name, f"{value:,} tokens" if type(value) is int else SPELLED.get(value, value)))
-    screen.console().print(screen.table(None, ("what", "is"), facts))
+    screen.put(screen.console(), screen.table(None, ("what", "is"), facts))
     click.echo(
         f"Shipped data of {known.date}: " + ", ".join(f"{one.name} {one.version}" for one in known.sources), err=True
     )
@@ -74,6 +74,8 @@ async def _rows(policy: Policy) -> list[Any]:
         await upstream.close()
     if isinstance(listed, Fault):
         raise CatalogError(f"{policy.upstream.base_url} did not list its models: {listed.name}: {listed.sentence}")
+    if listed.get("simulated"):
+        raise CatalogError(f"{policy.upstream.base_url} is a simulator: its prices are made up, so none were kept")
     rows = listed.get("data")
     if not isinstance(rows, list):
         raise CatalogError(f"{policy.upstream.base_url}/models answered without a list under `data`")

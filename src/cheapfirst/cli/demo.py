@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +17,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from cheapfirst import policy as policies
 from cheapfirst import story
 from cheapfirst.cli import options, screen
 from cheapfirst.cli.report import print_groups, print_summary
@@ -22,6 +26,7 @@ from cheapfirst.ledger import locate
 from cheapfirst.ledger.report import report
 from cheapfirst.messages import Answer, Attempt
 from cheapfirst.money import show
+from cheapfirst.policy import Policy
 from cheapfirst.router import AsyncRouter
 from cheapfirst.simulator import Item, demo_options, load_corpus, serve_in_thread
 
@@ -51,13 +56,14 @@ def command(count: int | None, seed: int, policy_file: Path | None, ledger_file:
     """
     out = screen.console()
     items = load_corpus()[:count]
-    ledger = ledger_file if ledger_file is not None else locate(None).with_name("demo.db")
+    ledger = ledger_file if ledger_file is not None else _fresh(locate(None).with_name("demo.db"))
+    policy = policies.load(policy_file) if policy_file is not None else policies.loads("", source="the built-in policy")
     out.print(
         "[bold]cheapfirst demo[/bold]  simulated models on this machine: no key, no cost, no network", soft_wrap=True
     )
     began = time.time()
     with serve_in_thread(demo_options(seed)) as simulator:
-        done = asyncio.run(_run_all(items, simulator.base_url, policy_file, ledger))
+        done = asyncio.run(_run_all(items, simulator.base_url, policy, ledger))
     found = report(ledger, began)
     out.print()
     print_summary(out, found)
@@ -67,7 +73,7 @@ def command(count: int | None, seed: int, policy_file: Path | None, ledger_file:
     _print_next(out, ledger)
 
 
-async def _run_all(items: Sequence[Item], base_url: str, policy_file: Path | None, ledger: Path) -> list[Done]:
+async def _run_all(items: Sequence[Item], base_url: str, policy: Policy, ledger: Path) -> list[Done]:
     """Run every item, as many at a time as the policy allows, with a progress bar on stderr."""
     todo = iter(items)
     done: list[Done] = []
@@ -78,7 +84,7 @@ async def _run_all(items: Sequence[Item], base_url: str, policy_file: Path | Non
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    async with AsyncRouter(policy_file, base_url=base_url, api_key="simulated", ledger=ledger) as router:
+    async with AsyncRouter(policy, base_url=base_url, api_key="simulated", ledger=ledger) as router:
         with Progress(*columns, console=screen.console(stderr=True)) as progress:
             bar = progress.add_task("", total=len(items))
 
@@ -114,7 +120,7 @@ def _print_examples(out: Console, escalated: Sequence[Answer]) -> None:
     for answer in escalated:
         told.setdefault(_first_code(answer.attempts), answer)
     if told:
-        out.print("[bold]Why an answer escalated, three times[/bold]" if len(told) >= EXAMPLES else "[bold]Why[/bold]")
+        out.print("[bold]Why an answer escalated, step by step[/bold]")
     for answer in list(told.values())[:EXAMPLES]:
         out.print(f"\n  {answer.task} {answer.request_id}", markup=False)
         for attempt in answer.attempts:
@@ -144,8 +150,16 @@ def _print_quality(out: Console, done: Sequence[Done]) -> None:
     out.print("All answers and costs above are simulated.\n", style="italic")
 
 
+def _fresh(ledger: Path) -> Path:
+    """The demo's own ledger, emptied, so that its figures are those of one run."""
+    for name in (ledger.name, f"{ledger.name}-wal", f"{ledger.name}-shm"):
+        ledger.with_name(name).unlink(missing_ok=True)
+    return ledger
+
+
 def _print_next(out: Console, ledger: Path) -> None:
     out.print("[bold]What to type next[/bold]")
+    program = "cheapfirst" if shutil.which("cheapfirst") else os.path.relpath(sys.argv[0])
     for command_line, what in (
         (f"cheapfirst report --ledger {ledger}", "the same figures again, from the ledger"),
         ("cheapfirst policy show", "the table that decided all this"),
@@ -153,5 +167,5 @@ def _print_next(out: Console, ledger: Path) -> None:
         ("cheapfirst estimate --input 50M --output 10M", "the bill for your own traffic"),
         ("OPENROUTER_API_KEY=... cheapfirst run summarize --file mail.txt", "the real thing"),
     ):
-        out.print(f"  {command_line}", markup=False, soft_wrap=True)
+        out.print(f"  {command_line.replace('cheapfirst ', f'{program} ', 1)}", markup=False, soft_wrap=True)
         out.print(f"      {what}", style="dim")

@@ -64,7 +64,7 @@ def _print(bill: Estimate, parts: list[Part]) -> None:
         for line, part in zip(bill.lines, parts, strict=True)
     ]
     columns = ("tier", "share", "USD per Mtok in / out", "tokens in", "tokens out", "cost")
-    out.print(screen.table(None, columns, rows, right=columns[1:]))
+    screen.put(out, screen.table(None, columns, rows, right=columns[1:]))
     out.print(f"  all {parts[-1].tier}   {show(bill.all_premium)}")
     share = f" ({100 * bill.saved:.1f}%)" if bill.saved is not None else ""
     out.print(f"  this mix      {show(bill.mixed)}")

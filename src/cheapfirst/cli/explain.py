@@ -52,7 +52,7 @@ WHEN = {
 
 def _print(plan: Plan) -> None:
     out = screen.console()
-    out.print(f"[bold]{plan.task}[/bold]: {'; '.join(plan.reasons)}.", soft_wrap=True)
+    out.print(f"{'; '.join(plan.reasons)}.", style="bold", markup=False, soft_wrap=True)
     out.print("Attempts allowed, cheapest first:")
     for number, planned in enumerate(plan.attempts, start=1):
         form = "" if planned.form == "none" else f"{planned.form}, "

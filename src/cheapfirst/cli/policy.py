@@ -42,10 +42,10 @@ def show(file: Path | None, as_json: bool) -> None:
     out = screen.console()
     out.print(f"[bold]Policy[/bold] {shown.source}, hash {shown.hash}. Default task: {shown.default_task}.")
     columns = ("task", "tier", "model", "shape", "then", "checks")
-    out.print(screen.table("Routes", columns, [_route(row) for row in shown.routes]))
+    screen.put(out, screen.table("Routes", columns, [_route(row) for row in shown.routes]))
     about = ("tier", "model", "in", "out", "context", "answer", "can")
     right = ("in", "out", "context", "answer")
-    out.print(screen.table("Tiers, cheapest first", about, [_tier(row) for row in shown.tiers], right=right))
+    screen.put(out, screen.table("Tiers, cheapest first", about, [_tier(row) for row in shown.tiers], right=right))
     out.print(
         "then: the tier that a rejected answer escalates to. in, out: USD per million tokens. "
         "context, answer: tokens, at most.",

@@ -51,7 +51,9 @@ def _print(out: Console, found: Report) -> None:
     if found.note:
         out.print(found.note, soft_wrap=True, markup=False)
     if not found.total.requests:
-        out.print("Nothing to show. Record something first: cheapfirst run classify 'Where is my parcel?'")
+        demo = Path(found.ledger).with_name("demo.db")
+        if found.since is None and found.until is None and demo.exists():
+            out.print(f"The demo keeps its own: cheapfirst report --ledger {demo}", markup=False, soft_wrap=True)
         return
     print_summary(out, found)
     print_groups(out, found)
@@ -98,15 +100,15 @@ def print_summary(out: Console, found: Report) -> None:
 
 def print_groups(out: Console, found: Report) -> None:
     """Print what each task, feature, tenant and model cost, why answers escalated, and the latency."""
-    out.print(_by_group("By task", found.tasks))
+    screen.put(out, _by_group("By task", found.tasks))
     for title, groups in (("By feature", found.features), ("By tenant", found.tenants)):
         if any(group.name is not None for group in groups):
-            out.print(_by_group(title, groups))
-    out.print(_models(found.models))
+            screen.put(out, _by_group(title, groups))
+    screen.put(out, _models(found.models))
     if found.escalations:
         rows = [(one.task, one.code or "-", one.count) for one in found.escalations]
-        out.print(screen.table("Why answers escalated", ("task", "reason", "times"), rows, right=("times",)))
-    out.print(_latency(found))
+        screen.put(out, screen.table("Why answers escalated", ("task", "reason", "times"), rows, right=("times",)))
+    screen.put(out, _latency(found))
     out.print(
         "cheap: resolved by the cheap tier, of what started there. premium: the same on the premium model alone. "
         "+?: and attempts of unknown cost.\n",
@@ -117,7 +119,7 @@ def print_groups(out: Console, found: Report) -> None:
 COLUMNS = ("name", "requests", "cheap", "escalated", "cost", "premium", "saved", "share")
 
 
-def _by_group(title: str, groups: Sequence[Group]) -> object:
+def _by_group(title: str, groups: Sequence[Group]) -> Table:
     """A table of groups with their shares and money."""
     rows = [
         (
@@ -135,7 +137,7 @@ def _by_group(title: str, groups: Sequence[Group]) -> object:
     return screen.table(title, COLUMNS, rows, right=COLUMNS[1:])
 
 
-def _models(groups: Sequence[Group]) -> object:
+def _models(groups: Sequence[Group]) -> Table:
     rows = [
         (
             group.name or "(no answer)",
@@ -149,7 +151,7 @@ def _models(groups: Sequence[Group]) -> object:
     return screen.table("By model", columns, rows, right=columns[1:])
 
 
-def _latency(found: Report) -> object:
+def _latency(found: Report) -> Table:
     rows = [
         (line.name, f"{line.requests:,}", screen.seconds(line.p50), screen.seconds(line.p95), screen.seconds(line.p99))
         for line in found.latency

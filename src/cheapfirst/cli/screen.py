@@ -57,6 +57,21 @@ def size(tokens: int | None) -> str:
     return str(tokens)
 
 
+def put(out: Console, made: Table) -> None:
+    """Print a table whole: where the terminal is too narrow for its figures, lines run on instead of losing digits."""
+    # Rich would cut even columns that must not wrap; a column needs its longest cell, or its longest word.
+    least = 2
+    for column in made.columns:
+        cells = [str(column.header), *(str(cell) for cell in column.cells)]
+        words = cells if column.no_wrap else [word for cell in cells for word in cell.split()]
+        least += max(map(len, words), default=0) + 2
+    if least <= out.width:
+        out.print(made)
+    else:
+        made.width = least
+        Console(file=out.file, width=least, highlight=False, color_system=None).print(made)
+
+
 def share(part: int, whole: int) -> str:
     """`part` of `whole` in per cent with one decimal, or "-" when there is nothing to share."""
     return f"{100 * part / whole:.1f}%" if whole else "-"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cheapfirst.cli import options
+from cheapfirst.errors import SimulatorError
 from cheapfirst.simulator import Simulator, read_options
 
 
@@ -32,7 +33,13 @@ def command(
 
     async def serve() -> None:
         simulator = Simulator(made)
-        url = await simulator.start(host, port)
+        try:
+            url = await simulator.start(host, port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SimulatorError(
+                f"cannot listen on {host}:{port}: {reason}. Give another --port; 0 takes a free one"
+            ) from error
         click.echo(f"cheapfirst simulator on {url} (simulated answers, no real model). Stop with Ctrl-C.", err=True)
         click.echo(f"try: cheapfirst run classify 'Where is my parcel?' --base-url {url}", err=True)
         stop = asyncio.Event()

@@ -73,8 +73,8 @@ def _route(task: str, policy: Policy) -> Route:
     if route is None:
         allowed = ", ".join(sorted(policy.routes))
         raise RequestError(
-            f"unknown task {task!r}{nearest(task, policy.routes)} Tasks of the policy ({policy.source}): {allowed}. "
-            f"Add a row for it under [routes]."
+            f"unknown task {task!r}{nearest(task, policy.routes) or '.'} Tasks of the policy ({policy.source}): "
+            f"{allowed}. Add a row for it under [routes]."
         )
     return route
 
@@ -84,7 +84,7 @@ def _tiers(request: Request, route: Route, policy: Policy, prompt_tokens: int) -
     names = [tier.name for tier in policy.tiers]
     if request.tier is not None and request.tier not in names:
         raise RequestError(
-            f"unknown tier {request.tier!r}{nearest(request.tier, names)} Tiers of the policy "
+            f"unknown tier {request.tier!r}{nearest(request.tier, names) or '.'} Tiers of the policy "
             f"({policy.source}): {', '.join(names)}."
         )
     if request.model is not None:

@@ -111,7 +111,8 @@ def convert(value: object, wanted: Any, path: Key, problems: Problems) -> Any:
         return msgspec.convert(ready, wanted, strict=True)
     except msgspec.ValidationError:
         expected = f"one of {', '.join(choices)}" if choices else _kind(wanted)
-        problems.add(path, f"must be {expected}, not {kind_of(value)}")
+        found = kind_of(value)
+        problems.add(path, f"must be {expected}" if found in expected else f"must be {expected}, not {found}")
         return None
 
 
@@ -168,6 +169,8 @@ def _kind(wanted: Any) -> str:
         words = _KINDS.get(origin, "a table")
         if origin in (list, tuple) and inner == [str]:
             words = "a list of texts"
+        elif origin in (list, tuple) and inner and get_origin(inner[0]) is Literal:
+            words = f"a list of {', '.join(get_args(inner[0]))}"
         names.append(words)
     return " or ".join(dict.fromkeys(names))
 

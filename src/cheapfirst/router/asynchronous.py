@@ -152,10 +152,14 @@ class AsyncRouter:
 
     async def aclose(self) -> None:
         """Close connections and bring the ledger's journal into its database."""
-        await self._upstream.close()
         import asyncio
 
+        await self.disconnect()
         await asyncio.to_thread(self.ledger.close)
+
+    async def disconnect(self) -> None:
+        """Close connections only. Requests made afterwards end in the fault `closed`."""
+        await self._upstream.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -44,7 +45,73 @@ def texts(*, task: object, **options: object) -> None:
             raise RequestError(f"{name} must be a text; got {type(value).__name__}")
 
 
+WIRE = frozenset(
+    [
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "max_tokens",
+        "max_completion_tokens",
+        "min_p",
+        "top_a",
+        "top_k",
+        "top_p",
+        "n",
+        "seed",
+        "stop",
+        "temperature",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning",
+        "reasoning_effort",
+        "include_reasoning",
+        "service_tier",
+        "session_id",
+        "user",
+        "metadata",
+        "trace",
+        "provider",
+        "plugins",
+        "cache_control",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prediction",
+        "modalities",
+        "image_config",
+        "verbosity",
+        "web_search_options",
+        "stream_options",
+        "usage",
+        "debug",
+        "transforms",
+        "route",
+        "models",
+        "model",
+        "messages",
+        "stream",
+        "store",
+    ]
+)
+"""Wire fields that are known by name. Others are sent too, unless they look like a misspelt name of these."""
+
+
+def refuse_misspelt(wire: Mapping[str, Any]) -> None:
+    """Raise RequestError for a keyword that is almost an option or a known wire field: `shcema`, `max_tokns`."""
+    for name in wire:
+        if name not in WIRE and (close := difflib.get_close_matches(name, OPTIONS | WIRE, n=1, cutoff=0.8)):
+            raise RequestError(
+                f'unknown option {name!r}; did you mean "{close[0]}"? A wire field of that name can be set for a whole '
+                "route, under params in the policy."
+            )
+
+
 def body(input: Input, wire: Mapping[str, Any]) -> Wire:
+    refuse_misspelt(wire)
     for key in RESERVED & wire.keys():
         raise RequestError(f"{key!r} is not a wire field to set here: the policy and the plan decide it")
     if isinstance(input, str):

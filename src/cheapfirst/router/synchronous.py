@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -82,10 +83,8 @@ class Router:
         if loop is None or self._owner != os.getpid():
             self._router.ledger.close()
             return
-        import asyncio
 
-        asyncio.run_coroutine_threadsafe(self._router.aclose(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +111,8 @@ class Router:
             if self._loop is None or self._owner != os.getpid():  # a forked child has the loop but not its thread
                 self._owner = os.getpid()
                 self._loop = asyncio.new_event_loop()
+                # A router that nobody closes is closed when it is collected, at the latest when the program ends.
+                self._end = weakref.finalize(self, _end, self._router, self._loop, self._owner)
                 threading.Thread(target=_serve, args=(self._loop,), name="cheapfirst", daemon=True).start()
             return self._loop
 
@@ -142,6 +143,17 @@ class Stream:
     def close(self) -> None:
         """Stop early: the upstream call is cancelled and the request recorded as cancelled."""
         self._wait(self._stream.aclose())
+
+
+def _end(router: AsyncRouter, loop: asyncio.AbstractEventLoop, owner: int) -> None:
+    """Close the router on its loop, and the loop; not in a forked child, which has the loop without its thread."""
+    if owner != os.getpid() or not loop.is_running():
+        return
+    import asyncio
+
+    asyncio.run_coroutine_threadsafe(router.disconnect(), loop).result()
+    router.ledger.close()  # in this thread: when the interpreter ends, the loop can start no other
+    loop.call_soon_threadsafe(loop.stop)
 
 
 async def _next(pieces: AsyncIterator[str]) -> str | None:

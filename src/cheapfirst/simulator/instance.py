@@ -69,20 +69,19 @@ def _value(schema: Any, work: _Work, name: str, turn: int, depth: int) -> Any:
 
 
 def _branched(whole: Wire, work: _Work, name: str, turn: int, depth: int) -> Wire:
-    """The schema with one branch of `anyOf` and `oneOf` taken: the one that the text speaks of most."""
-    for key in ("anyOf", "oneOf"):
-        branches = whole.get(key)
-        if not isinstance(branches, list) or not branches:
-            continue
-        base = _without(whole, key)
-        options = [part for part in (schemas.plain(branch, work.root) for branch in branches) if part is not None]
-        if not options:
-            continue
-        options.sort(key=lambda part: _rank(part, work, depth))
-        whole = schemas.joined(base, options[turn % len(options)])
-    if isinstance(whole.get("allOf"), list) or ("anyOf" in whole and depth < _DEEPEST and "oneOf" not in whole):
-        again = schemas.plain(whole, work.root)
-        whole = again if again is not None else whole
+    """The schema with one branch of each `anyOf` and `oneOf` taken, also of those inside branches: the one that the
+    text speaks of most."""
+    for _ in range(_DEEPEST):
+        key = next((key for key in ("anyOf", "oneOf") if isinstance(whole.get(key), list) and whole[key]), None)
+        if key is None:
+            break
+        options = [part for part in (schemas.plain(branch, work.root) for branch in whole[key]) if part is not None]
+        whole = _without(whole, key)
+        if options:
+            options.sort(key=lambda part: _rank(part, work, depth))
+            whole = schemas.joined(whole, options[turn % len(options)])
+        if isinstance(whole.get("allOf"), list):
+            whole = schemas.plain(whole, work.root) or whole
     return whole
 
 

@@ -21,7 +21,8 @@ LEFT_OUT = ("By feature", "By tenant", "By model", "Why answers", "latency")
 def main() -> None:
     """Run the demo, and write its screen to docs/images."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        environment = {**os.environ, "PATH": path, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
         command = [sys.executable, "-m", "cheapfirst", "demo", "--ledger", "demo.db"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115

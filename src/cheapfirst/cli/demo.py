@@ -157,9 +157,16 @@ def _fresh(ledger: Path) -> Path:
     return ledger
 
 
+def _program() -> str:
+    """How to call this program here: by its name where that is on the path, else as it was called."""
+    if shutil.which("cheapfirst"):
+        return "cheapfirst"
+    return "python -m cheapfirst" if sys.argv[0].endswith("__main__.py") else os.path.relpath(sys.argv[0])
+
+
 def _print_next(out: Console, ledger: Path) -> None:
     out.print("[bold]What to type next[/bold]")
-    program = "cheapfirst" if shutil.which("cheapfirst") else os.path.relpath(sys.argv[0])
+    program = _program()
     for command_line, what in (
         (f"cheapfirst report --ledger {ledger}", "the same figures again, from the ledger"),
         ("cheapfirst policy show", "the table that decided all this"),

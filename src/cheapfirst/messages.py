@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct, field
 
 Shape: TypeAlias = Literal["json", "text", "stream"]
-StreamMode: TypeAlias = Literal["off", "pass", "hold"]  # `guard` joins here later
+StreamMode: TypeAlias = Literal["off", "pass", "hold", "guard"]
+"""How a streamed answer reaches the caller: at once, after its verdict, or after it and cut early when it is doomed."""
+
 Form: TypeAlias = Literal["json_schema", "json_object", "prompt", "tools", "none"]
 """How a structured answer is asked for on the wire; `prompt` means by instructions alone."""
 
@@ -36,6 +38,7 @@ class Request(Struct, frozen=True, kw_only=True):
     feature: str | None = None
     tenant: str | None = None
     session: str | None = None
+    key: str | None = None  # id of the virtual key that asked (never the key itself); absent: none did
     user_facing: bool | None = None  # absent: as the route says
     tier: str | None = None  # forced tier; absent: as the policy says
     model: str | None = None  # forced model; absent: as the policy says

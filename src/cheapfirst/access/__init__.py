@@ -1,0 +1,1 @@
+"""Who may ask for what, how often, and for how much: virtual keys, rate limits, budgets."""

@@ -108,7 +108,12 @@ async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[Wire |
         reask=rejected,
         stream=streamed,
     )
-    call = Call(body=body, timeouts=job.policy.limits.timeouts, budget=job.plan.deadline - walk.elapsed())
+    call = Call(
+        body=body,
+        timeouts=job.policy.limits.timeouts,
+        budget=job.plan.deadline - walk.elapsed(),
+        headers=job.headers,
+    )
     if not streamed:
         yield await job.upstream.send(call)
         return

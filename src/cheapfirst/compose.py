@@ -42,10 +42,11 @@ def body(
     if reask is not None:
         wire["messages"] = [*wire["messages"], *_reask(reask)]
     if form == "json_schema" and request.schema is not None:
-        wire["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": is_strict(request.schema), "schema": request.schema},
-        }
+        if not _asks_for_schema(wire):  # the caller's own keeps its name, its description and its strictness
+            wire["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "strict": is_strict(request.schema), "schema": request.schema},
+            }
         if speaks_openrouter(policy):
             provider = wire.get("provider")
             wire["provider"] = {"require_parameters": True, **(provider if isinstance(provider, dict) else {})}
@@ -59,7 +60,14 @@ def body(
         wire["stream"] = True
         options = wire.get("stream_options")
         wire["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    else:
+        wire.pop("stream_options", None)
     return wire
+
+
+def _asks_for_schema(wire: Wire) -> bool:
+    wanted = wire.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") == "json_schema"
 
 
 def speaks_openrouter(policy: Policy) -> bool:

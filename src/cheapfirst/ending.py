@@ -54,7 +54,7 @@ def _findings(attempt: Attempt) -> tuple[Finding, ...]:
 
 def _tell(job: Job, walk: Walk, ending: Ending, winner: Attempt | None) -> Story:
     """Put the story together and hand it to the ledger. Only this function ends a request."""
-    held = job.plan.mode == "hold" and winner is not None  # the caller sees all of the text now
+    held = job.plan.mode in ("hold", "guard") and winner is not None  # the caller sees all of the text now
     told = Story(
         request=job.request,
         plan=job.plan,
@@ -134,6 +134,7 @@ def _error(job: Job, told: Story) -> RequestFailed:
             "limits.room, or give the tier a model with longer output",
             request_id=id,
             attempts=attempts,
+            answer=_answer(job, told, last) if last.outcome.kind == "cut-off" else None,
         )
     if told.ending == "rejected" and last is not None:
         best = _best(attempts)

@@ -80,7 +80,13 @@ class AnswerRejected(RequestFailed):
 
 
 class AnswerCutOff(RequestFailed):
-    """The answer was still cut off when no attempt with more room was left."""
+    """The answer was still cut off when no attempt with more room was left. `answer` is what there is of it."""
+
+    def __init__(
+        self, sentence: str, *, request_id: str, attempts: tuple[Attempt, ...] = (), answer: Answer | None = None
+    ) -> None:
+        self.answer = answer
+        super().__init__(sentence, request_id=request_id, attempts=attempts)
 
 
 class UpstreamFault(RequestFailed):

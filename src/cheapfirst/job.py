@@ -29,6 +29,7 @@ class Job(Struct, frozen=True, kw_only=True):
     ledger: Recorder
     schema: Schema | None = None
     custom: Mapping[str, Callable[..., Any]] = {}
+    headers: Mapping[str, str] = {}  # further headers of every upstream call, e.g. traceparent
 
 
 class Walk(Struct, kw_only=True):

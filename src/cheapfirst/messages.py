@@ -130,7 +130,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
     duration: float = 0.0  # seconds
     first_token: float | None = None  # seconds to the first content or reasoning; None: not streamed
-    body: Wire | None = None  # the whole answer body where there was one (not streamed)
+    body: Wire | None = None  # the whole answer body, as it came or put together from its stream; absent: a fault
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -43,7 +43,8 @@ async def test_chunks_come_as_they_were_sent_and_the_outcome_is_their_sum() -> N
     assert (made.model, made.provider, made.generation_id) == ("a/b-1", "P", "gen-1")
     assert made.message == {"role": "assistant", "content": "Grüße 😀"}
     assert made.reported_cost == Decimal("0.00000735")
-    assert made.body is None
+    assert made.body is not None
+    assert made.body["choices"][0]["message"] == made.message
     assert made.first_token is not None
     assert 0 < made.first_token <= made.duration
 

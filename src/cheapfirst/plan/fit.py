@@ -40,7 +40,7 @@ def needs_of(request: Request, route: Route, policy: Policy) -> Needs:
     structured: Literal["schema", "json"] | None = None
     if request.schema is not None:
         structured = "schema"
-    elif route.shape == "json" and not body.get("tools"):
+    elif (route.shape == "json" or _wants_json(body)) and not body.get("tools"):
         structured = "json"
     extra = len(str(request.schema)) if request.schema is not None else 0
     extra += max((len(text) for text in (route.prompt or "", *route.prompts.values())), default=0)
@@ -120,6 +120,11 @@ def cap(body: Wire) -> int | None:
                 raise RequestError(f"{key} must be a whole number of tokens, 1 or more; got {value!r}")
             return value
     return None
+
+
+def _wants_json(body: Wire) -> bool:
+    wanted = body.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") == "json_object"
 
 
 def _has_images(body: Wire) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cheapfirst.catalog import Catalog, Model
 from cheapfirst.errors import NoModelFits, RequestError, nearest
-from cheapfirst.messages import Form, On, Plan, Planned, Request, Skipped, StreamMode
+from cheapfirst.messages import Form, On, Plan, Planned, Request, Shape, Skipped, StreamMode
 from cheapfirst.plan.fit import Needs, first_room, lacks, most_output, needs_of
 from cheapfirst.policy.checks import Check, name_of
 from cheapfirst.policy.table import Policy, Route, Tier
@@ -50,7 +50,7 @@ def make(request: Request, policy: Policy, catalog: Catalog, *, at: float | None
     checks = route.checks + tuple(request.checks)
     return Plan(
         task=request.task,
-        shape=route.shape,
+        shape=shape_of(request, route),
         tier=attempts[0].tier,
         attempts=tuple(attempts),
         skipped=tuple(skipped),
@@ -185,6 +185,13 @@ def _unknowns(model: Model, needs: Needs) -> tuple[str, ...]:
     if needs.structured and model.structured is None:
         unknown.append("structured output")
     return (f"not in the catalog, so not checked: {', '.join(unknown)}",) if unknown else ()
+
+
+def shape_of(request: Request, route: Route) -> Shape:
+    """The route's shape; an answer that the request itself wants as JSON is read as JSON on every route."""
+    wanted = request.body.get("response_format")
+    named = isinstance(wanted, dict) and wanted.get("type") in ("json_schema", "json_object")
+    return "json" if named or request.schema is not None else route.shape
 
 
 def _mode(request: Request, route: Route) -> StreamMode:

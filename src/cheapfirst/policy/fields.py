@@ -14,7 +14,7 @@ from cheapfirst.catalog.model import ModelOverride
 from cheapfirst.policy.checks import Length, Repetition
 from cheapfirst.policy.lines import Key
 from cheapfirst.policy.problems import Problems
-from cheapfirst.policy.table import Limits, LongPrompt, Route, Timeouts
+from cheapfirst.policy.table import GatewayOptions, Limits, LongPrompt, Route, Timeouts
 
 S = TypeVar("S", bound=Struct)
 
@@ -34,6 +34,13 @@ RANGES: dict[tuple[type[Struct], str], tuple[float, float | None, str]] = {
     (Timeouts, "first_token"): (0.001, None, "seconds"),
     (Timeouts, "silence"): (0.001, None, "seconds"),
     (Timeouts, "total"): (0.001, None, "seconds"),
+    (GatewayOptions, "requests"): (1, 100_000, "requests"),
+    (GatewayOptions, "queue"): (0, 100_000, "requests"),
+    (GatewayOptions, "queue_wait"): (0, 600, "seconds"),
+    (GatewayOptions, "max_body"): (1000, 1_000_000_000, "bytes"),
+    (GatewayOptions, "body_wait"): (0.001, 600, "seconds"),
+    (GatewayOptions, "keep_alive"): (0.001, 600, "seconds"),
+    (GatewayOptions, "drain"): (0, 3600, "seconds"),
     (Route, "max_tokens"): (1, LARGEST, "tokens"),
     (Route, "temperature"): (0, 2, ""),
     (LongPrompt, "tokens"): (1, None, "tokens"),

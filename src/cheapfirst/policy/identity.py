@@ -11,7 +11,7 @@ import msgspec
 from cheapfirst.policy.table import Policy, Route
 
 NOT_MEANING = {
-    "policy": ("source", "hash", "ledger"),
+    "policy": ("source", "hash", "ledger", "gateway"),
     "upstream": ("title", "referer", "key_env"),
     "route": ("tier_reason",),
 }

@@ -22,12 +22,12 @@ from cheapfirst.policy.checks import CHECKS
 from cheapfirst.policy.identity import hash_of
 from cheapfirst.policy.lines import Key
 from cheapfirst.policy.problems import Problems, following, looks_secret
-from cheapfirst.policy.table import LedgerOptions, Limits, Policy, Tier, Timeouts, Upstream
+from cheapfirst.policy.table import GatewayOptions, LedgerOptions, Limits, Policy, Tier, Timeouts, Upstream
 
 FILE = "cheapfirst.toml"
 VARIABLE = "CHEAPFIRST_POLICY"
 BUILT_IN = "built-in"
-SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "default_task")
+SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "gateway", "default_task")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -121,6 +121,7 @@ def _read(
         models=models,
         upstream=upstream,
         ledger=fields.make(LedgerOptions, table.get("ledger", {}), ("ledger",), problems),
+        gateway=fields.make(GatewayOptions, table.get("gateway", {}), ("gateway",), problems),
         default_task=_default_task(table, all_routes, own, problems),
         source=source,
     )

@@ -89,6 +89,18 @@ class LedgerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     durability: Literal["process", "fsync"] = "process"  # survive the process, or the machine too
 
 
+class GatewayOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the gateway takes on, and how long it waits."""
+
+    requests: int = 1000  # served at once
+    queue: int = 1000  # waiting for one of them to end; the next is turned away
+    queue_wait: float = 10.0  # seconds in the queue, at most
+    max_body: int = 20_000_000  # bytes of one request, unpacked
+    body_wait: float = 30.0  # seconds that sending a request may take
+    keep_alive: float = 5.0  # seconds of silence after which a waiting stream gets a comment
+    drain: float = 30.0  # seconds that requests under way are given when the gateway stops
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """The whole table, validated."""
 
@@ -98,6 +110,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     models: dict[str, ModelOverride] = field(default_factory=dict)
     upstream: Upstream = Upstream()
     ledger: LedgerOptions = LedgerOptions()
+    gateway: GatewayOptions = GatewayOptions()
     default_task: str = "chat"
     source: str = "built-in"  # the file it came from
     hash: str = ""  # content hash, 12 hex digits; equal for equal meaning

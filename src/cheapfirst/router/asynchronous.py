@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from cheapfirst import cascade, catalog, plan
 from cheapfirst import policy as policy_module
-from cheapfirst.checks import read_schema
+from cheapfirst.checks import Schema, read_schema
 from cheapfirst.errors import CheapfirstError, RequestError
 from cheapfirst.job import Job
 from cheapfirst.ledger import Recorder, locate
@@ -30,7 +30,7 @@ class AsyncRouter:
             working directory or beside the program, else the built-in).
         base_url: another OpenAI-compatible server; absent: CHEAPFIRST_BASE_URL, else as the policy says.
         api_key: absent: the environment variable that the policy names.
-        ledger: a file, False to record nothing, or None for the default place.
+        ledger: a file, False to record nothing, None for the default place, or a Recorder to share.
         checks: the caller's own check functions by the name that the policy uses for them.
 
     Raises PolicyError when the policy is wrong.
@@ -42,7 +42,7 @@ class AsyncRouter:
         *,
         base_url: str | None = None,
         api_key: str | None = None,
-        ledger: str | Path | bool | None = None,
+        ledger: str | Path | bool | Recorder | None = None,
         checks: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self._custom = dict(checks or {})
@@ -51,8 +51,13 @@ class AsyncRouter:
         self.policy = loaded
         self.catalog = catalog.load(loaded.models)
         self._api_key = api_key or os.environ.get(loaded.upstream.key_env)
-        self._upstream = Upstream(loaded.upstream, api_key=self._api_key)
-        self.ledger = Recorder(_ledger_path(ledger, loaded), durability=loaded.ledger.durability)
+        self.upstream = Upstream(loaded.upstream, api_key=self._api_key)
+        self._keyless = self._api_key is None and is_openrouter(loaded.upstream.base_url)
+        self.ledger = (
+            ledger
+            if isinstance(ledger, Recorder)
+            else Recorder(_ledger_path(ledger, loaded), durability=loaded.ledger.durability)
+        )
 
     async def run(
         self,
@@ -159,7 +164,7 @@ class AsyncRouter:
 
     async def disconnect(self) -> None:
         """Close connections only. Requests made afterwards end in the fault `closed`."""
-        await self._upstream.close()
+        await self.upstream.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -216,8 +221,25 @@ class AsyncRouter:
             stream=stream,
             checks=read,
         )
-        made = plan.make(request, self.policy, self.catalog, at=now)
-        if need_key and self._api_key is None and is_openrouter(self.policy.upstream.base_url):
+        return self.job(request, schema=wanted, custom=custom, at=now, need_key=need_key)
+
+    def job(
+        self,
+        request: Request,
+        *,
+        schema: Schema | None = None,
+        custom: Mapping[str, Callable[..., Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: float | None = None,
+        need_key: bool = True,
+    ) -> Job:
+        """Plan a request that is already in our own words, and return all that running it needs.
+
+        `at` is the Unix time whose prices count (seconds; absent: now), `headers` go along with every upstream call.
+        Raises RequestError as `run` does.
+        """
+        made = plan.make(request, self.policy, self.catalog, at=time.time() if at is None else at)
+        if need_key and self._keyless:
             raise RequestError(
                 f"no API key: set the environment variable {self.policy.upstream.key_env}, give Router(api_key=...), "
                 "or try it without a key: cheapfirst demo"
@@ -225,13 +247,14 @@ class AsyncRouter:
         return Job(
             request=request,
             plan=made,
-            route=self.policy.routes[task],
+            route=self.policy.routes[request.task],
             policy=self.policy,
             catalog=self.catalog,
-            upstream=self._upstream,
+            upstream=self.upstream,
             ledger=self.ledger,
-            schema=wanted,
-            custom=custom,
+            schema=schema,
+            custom=self._custom if custom is None else custom,
+            headers=headers or {},
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from cheapfirst.messages import Wire
@@ -15,7 +16,7 @@ class Call(Struct, frozen=True, kw_only=True):
     body: Wire  # the complete JSON object with model, models, stream; sent as it is
     timeouts: Timeouts = Timeouts()
     budget: float = 120.0  # seconds left of the request's overall deadline
-    headers: dict[str, str] = msgspec.field(default_factory=dict)  # further request headers, e.g. x-session-id
+    headers: Mapping[str, str] = {}  # further request headers, e.g. x-session-id
 
     @property
     def streamed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -225,7 +225,7 @@ class Upstream:
             os.register_at_fork(after_in_child=_letting_go(self._session))
         return self._session
 
-    def _merged(self, more: dict[str, str]) -> dict[str, str]:
+    def _merged(self, more: Mapping[str, str]) -> dict[str, str]:
         """Our headers with the call's own, which win, except over the key."""
         fixed = {"Content-Type": "application/json"}
         if self._secrets:

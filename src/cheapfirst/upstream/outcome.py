@@ -56,7 +56,7 @@ def read(
     if fault is not None:
         return structs.replace(made, fault=fault)
     kind, fault = _kind(body, choice, made, request, streamed=streamed, done=done, secrets=secrets)
-    return structs.replace(made, kind=kind, fault=fault, body=None if streamed or kind == "fault" else body)
+    return structs.replace(made, kind=kind, fault=fault, body=None if kind == "fault" else body)
 
 
 def read_usage(usage: Wire | None) -> Usage | None:

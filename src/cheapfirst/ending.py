@@ -107,6 +107,7 @@ def _answer(job: Job, told: Story, winner: Attempt) -> Answer:
         plan=job.plan,
         message=winner.outcome.message,
         forced=job.plan.forced,
+        winner=winner.number,
     )
 
 

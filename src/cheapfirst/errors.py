@@ -12,6 +12,7 @@ CheapfirstError
 │   ├── DeadlineExceeded   the request's overall deadline (seconds) passed
 │   └── CostCeilingReached the next attempt could have cost more than the request's ceiling (USD)
 ├── LedgerError            a ledger cannot be read (recording never raises)
+├── GatewayError           the gateway cannot start: its address is taken, its options do not fit
 ├── SimulatorError         the simulator was given something it cannot serve
 └── MissingExtra           an optional dependency is not installed; says the command that installs it
 """
@@ -109,6 +110,10 @@ class CostCeilingReached(RequestFailed):
 
 class LedgerError(CheapfirstError):
     """A ledger cannot be opened or read. Recording never raises this."""
+
+
+class GatewayError(CheapfirstError):
+    """The gateway cannot start."""
 
 
 class SimulatorError(CheapfirstError):

@@ -193,6 +193,12 @@ class Answer(Struct, frozen=True, kw_only=True):
     plan: Plan
     message: Wire  # the winning attempt's message: tool calls, reasoning details and all
     forced: bool = False
+    winner: int = 0  # number of the winning attempt; 0: not said
+
+    @property
+    def won(self) -> Attempt:
+        """The winning attempt."""
+        return self.attempts[self.winner - 1]
 
     @property
     def saved(self) -> Decimal | None:

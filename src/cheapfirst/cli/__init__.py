@@ -11,6 +11,7 @@ COMMANDS = {
     "demo": "the whole story in a minute, no key needed",
     "run": "one request, with its trail",
     "explain": "the plan of a request, without calling anyone",
+    "serve": "the gateway: point any OpenAI client's base URL at it",
     "report": "what was saved, what escalated and why, what each feature cost",
     "estimate": "the monthly bill for your own mix, before you change anything",
     "policy": "check, show and compare policies",

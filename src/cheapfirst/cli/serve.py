@@ -1,0 +1,36 @@
+"""`cheapfirst serve`: the gateway, for any client of the OpenAI protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cheapfirst.cli import options
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8383, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--base-url", help="Another OpenAI-compatible upstream.")
+@options.policy_option
+@options.ledger_option
+def command(host: str, port: int, base_url: str | None, policy_file: Path | None, ledger_file: Path | None) -> None:
+    """Serve the OpenAI protocol: point any client's base URL here and name a task as the model.
+
+    SIGTERM ends it gracefully, SIGHUP (or a changed file) loads the policy anew.
+    """
+    from cheapfirst.gateway import Gateway, server
+
+    listening = server.listen(host, port)
+    gateway = Gateway(policy_file, base_url=base_url, ledger=ledger_file)
+    policy = gateway.router.policy
+
+    def ready() -> None:
+        click.echo(
+            f"cheapfirst gateway on {server.address(listening)} (policy {policy.hash} from {policy.source}). "
+            "Stop with Ctrl-C.",
+            err=True,
+        )
+
+    server.run(lambda: server.serve(gateway, listening, ready=ready))

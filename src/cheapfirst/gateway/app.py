@@ -1,0 +1,190 @@
+"""The gateway as an ASGI application: finds what a request is for, serves it through the cascade, answers problems.
+
+A bare ASGI callable: no framework stands between the server and the cascade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cheapfirst import cascade
+from cheapfirst.errors import AnswerCutOff, CheapfirstError
+from cheapfirst.gateway import asked, body, chat, failure, pages, trail
+from cheapfirst.gateway.asgi import JSON, Receive, Scope, Send, respond
+from cheapfirst.gateway.body import Left
+from cheapfirst.gateway.faces import chat as chat_face
+from cheapfirst.gateway.faces.face import FACES, Face
+from cheapfirst.gateway.gate import Gate
+from cheapfirst.gateway.leave import Leaving
+from cheapfirst.gateway.problem import Problem, Refused
+from cheapfirst.gateway.stream import SLOW_READER, Stream
+from cheapfirst.ledger import Recorder
+from cheapfirst.messages import Answer, Wire
+from cheapfirst.policy import Policy
+from cheapfirst.policy.load import BUILT_IN
+from cheapfirst.router import AsyncRouter
+
+LOG = logging.getLogger("cheapfirst.gateway")
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class Gateway:
+    """An ASGI application that serves the OpenAI, Responses and Messages protocols.
+
+    Args are those of `AsyncRouter`. Mount it in an application of your own, or let `cheapfirst serve` run it.
+    """
+
+    def __init__(
+        self,
+        policy: str | Path | Policy | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        ledger: str | Path | bool | Recorder | None = None,
+        checks: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        self.router = AsyncRouter(policy, base_url=base_url, api_key=api_key, ledger=ledger, checks=checks)
+        self.gate = Gate(self.router.policy.gateway)
+        self._options: dict[str, Any] = {"base_url": base_url, "api_key": api_key, "checks": checks}
+        self._old: set[asyncio.Task[None]] = set()  # routers of policies before, on their way out
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise RuntimeError(f"cheapfirst's gateway speaks HTTP, not {scope['type']}")
+
+    def reload(self) -> bool:
+        """Read the policy's file again; requests under way end under the old policy, later ones get the new one.
+
+        Returns whether its meaning or the gateway's options changed. Raises PolicyError and leaves everything as it
+        is when the new policy is wrong. The ledger stays the one it is.
+        """
+        source = self.router.policy.source
+        given = source if source != BUILT_IN else None
+        new = AsyncRouter(given, ledger=self.router.ledger, **self._options)
+        if new.policy == self.router.policy:
+            return False
+        old, self.router = self.router, new
+        self.gate.options = new.policy.gateway
+        leaving = asyncio.ensure_future(_let_end(old))
+        self._old.add(leaving)
+        leaving.add_done_callback(self._old.discard)
+        return True
+
+    async def aclose(self) -> None:
+        """Close connections and bring the ledger's journal into its database."""
+        for leaving in self._old:
+            leaving.cancel()
+        await self.router.aclose()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        face = FACES.get(path)
+        headers = dict(scope["headers"])
+        try:
+            if face is not None and scope["method"] == "POST":
+                await self._ask(face, headers, receive, send)
+            else:
+                await self._page(path, scope["method"], face, headers, receive, send)
+        except Left:
+            pass
+        except Refused as refused:
+            await _tell(send, face, refused.problem)
+
+    async def _page(
+        self,
+        path: str,
+        method: str,
+        face: Face | None,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        page = pages.find(path, method, posted=face is not None)
+        answer = await page(self, path, headers)
+        await respond(send, answer.status, answer.content, answer.headers)
+
+    async def _ask(self, face: Face, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        await self.gate.enter()
+        request_id: str | None = None
+        task = ""
+        try:
+            router = self.router
+            raw = await body.read(headers, receive, router.policy.gateway)
+            said = body.decode(raw)
+            wire = face.read(said)
+            now = time.time()
+            ask = asked.read(wire, headers, router.policy, router.catalog, now=now)
+            request_id, task = ask.request.id, ask.request.task
+            job = router.job(ask.request, schema=ask.schema, at=now)
+            with Leaving(receive):
+                if ask.request.stream:
+                    events = face.Events(said, request_id)
+                    await Stream(job, face, events, send, router.policy.gateway).run()
+                else:
+                    answer = await _whole(job)
+                    told = face.whole(chat.whole(answer), said, request_id)
+                    await respond(send, 200, _ENCODER.encode(told), [JSON, *trail.headers_of(answer)])
+        except (Left, Refused, asyncio.CancelledError):
+            raise
+        except CheapfirstError as error:
+            raise Refused(failure.of(error, task=task, request_id=request_id)) from error
+        except Exception as error:
+            LOG.exception("request %s failed inside the gateway", request_id)
+            raise Refused(failure.unexpected(request_id)) from error
+        finally:
+            self.gate.leave()
+
+
+async def _let_end(router: AsyncRouter) -> None:
+    """Close a router's connections when the last of its requests must have ended."""
+    try:
+        await asyncio.sleep(router.policy.limits.deadline + SLOW_READER)
+    finally:
+        await router.disconnect()
+
+
+async def _whole(job: Any) -> Answer:
+    """The answer; one that was cut off is an answer too, with the finish reason that says so."""
+    try:
+        return await cascade.run(job)
+    except AnswerCutOff as error:
+        if error.answer is None:
+            raise
+        return error.answer
+
+
+async def _tell(send: Send, face: Face | None, problem: Problem) -> None:
+    """Answer with a problem, in the words of the protocol that was asked."""
+    told: Wire = (face or chat_face).error(problem)
+    headers = [JSON]
+    if problem.request_id is not None:
+        headers.append((b"x-cheapfirst-request-id", problem.request_id.encode()))
+    if problem.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, round(problem.retry_after + 0.499))).encode()))
+    if problem.status >= 500 and problem.retry_after is None:
+        headers.append((b"x-should-retry", b"false"))  # what could be tried again has been
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await respond(send, problem.status, _ENCODER.encode(told), headers)

@@ -1,0 +1,79 @@
+"""uvicorn's HTTP protocol with bounds of our own: how long and how slow a request's head may be.
+
+uvicorn bounds neither with httptools. Errors on this level have the chat-completions shape like all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from cheapfirst.gateway.faces import chat
+from cheapfirst.gateway.problem import Problem
+
+LONGEST_HEAD = 64 * 1024
+"""Bytes of request line and headers."""
+
+HEAD_WAIT = 15.0
+"""Seconds that a request's head may take, from its first byte (from the connection's beginning for the first)."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head = 0  # bytes received since the last head was complete
+        self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_WAIT, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > LONGEST_HEAD:
+            self._refuse(431, "head_too_big", f"The request's head is larger than {LONGEST_HEAD:,} bytes; send less.")
+        elif self._head and self._late is None and not self._busy():
+            self._late = self.loop.call_later(HEAD_WAIT, self._too_slow)
+
+    def on_headers_complete(self) -> None:
+        self._in_time()
+        self._head = -(1 << 62)  # what follows is the body, which has a bound of its own
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._head = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "invalid_http", "This is not an HTTP/1.1 request that the gateway understands.")
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_slow(self) -> None:
+        self._late = None
+        self._refuse(408, "head_too_slow", f"The request's head did not arrive within {HEAD_WAIT:g} seconds.")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        transport: Any = self.transport
+        if transport.is_closing():
+            return
+        if not self._busy():
+            content = msgspec.json.encode(chat.error(Problem(status=status, code=code, message=message)))
+            transport.write(
+                STATUS_LINE[status]
+                + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(content)
+                + content
+            )
+        transport.close()

@@ -1,0 +1,195 @@
+"""Runs the gateway behind uvicorn: bounds on headers and slow senders, a graceful end, a policy that can change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from cheapfirst.errors import CheapfirstError, GatewayError, MissingExtra, PolicyError
+from cheapfirst.gateway.app import Gateway
+
+if TYPE_CHECKING:
+    import uvicorn
+
+LOG = logging.getLogger("cheapfirst.gateway")
+
+LOOK = 1.0
+"""Seconds between looks at the policy's file."""
+
+BACKLOG = 2048
+
+
+class Handle(Struct, frozen=True):
+    """A gateway that runs on a thread of its own."""
+
+    base_url: str  # what clients take as base URL: ends in /v1
+    gateway: Gateway
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 takes a free one. Raises GatewayError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        made = socket.socket(found[0], found[1])
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(found[4])
+            made.listen(BACKLOG)
+        except BaseException:
+            made.close()
+            raise
+    except OSError as error:
+        raise GatewayError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}. Give another --port; 0 takes a free one"
+        ) from error
+    made.setblocking(False)
+    return made
+
+
+def address(listening: socket.socket) -> str:
+    """The base URL that clients of this socket use."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - read, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def make(gateway: Gateway) -> uvicorn.Server:
+    """Return the server for a gateway. Raises MissingExtra."""
+    try:
+        import httptools  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtra(error.name or "uvicorn", "gateway", "the gateway") from error
+    from cheapfirst.gateway.protocol import Protocol
+
+    config = uvicorn.Config(
+        gateway,
+        loop="uvloop" if _has_uvloop() else "asyncio",
+        http=Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        lifespan="on",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(gateway.router.policy.gateway.drain)),
+        backlog=BACKLOG,
+    )
+    return uvicorn.Server(config)
+
+
+async def serve(gateway: Gateway, listening: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT; then let requests under way end, and bring the ledger in.
+
+    SIGHUP and a change of the policy's file load the policy anew; a wrong one is refused and the old one stays.
+    """
+    server = make(gateway)
+    loop = asyncio.get_running_loop()
+    watch = asyncio.create_task(_watch(gateway, server, ready))
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no signals here
+        loop.add_signal_handler(signal.SIGHUP, lambda: reload(gateway))
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        watch.cancel()
+
+
+def reload(gateway: Gateway) -> bool:
+    """Load the policy's file anew. Returns whether the new one is in force; a wrong one is said and left alone."""
+    try:
+        changed = gateway.reload()
+    except CheapfirstError as error:
+        problems = error.problems if isinstance(error, PolicyError) else (str(error),)
+        LOG.error("the changed policy is wrong, so the old one stays: %s", "; ".join(problems))
+        return False
+    if changed:
+        policy = gateway.router.policy
+        LOG.warning("policy %s is in force now, from %s", policy.hash, policy.source)
+    return changed
+
+
+async def _watch(gateway: Gateway, server: uvicorn.Server, ready: Callable[[], None]) -> None:
+    """Say when the server is ready, notice a change of the policy's file, and close the gate when the end begins."""
+    seen = _stamp(gateway)
+    said = False
+    while True:
+        if server.started and not said:
+            said = True
+            ready()
+        if server.should_exit:
+            gateway.gate.closing = True
+        await asyncio.sleep(LOOK if said and not server.should_exit else 0.02)
+        stamp = _stamp(gateway)
+        if stamp != seen:
+            seen = stamp
+            reload(gateway)
+
+
+def _stamp(gateway: Gateway) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(Path(gateway.router.policy.source))
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def serve_in_thread(*args: Any, host: str = "127.0.0.1", port: int = 0, **options: Any) -> Iterator[Handle]:
+    """Run a gateway for the length of a `with` block; arguments are those of `Gateway`.
+
+    Raises PolicyError, GatewayError, MissingExtra.
+    """
+    listening = listen(host, port)
+    gateway = Gateway(*args, **options)
+    server = make(gateway)
+    server.config.load()
+    started = threading.Event()
+
+    async def main() -> None:
+        watch = asyncio.create_task(_watch(gateway, server, started.set))
+        try:
+            await server._serve([listening])  # `serve` would take over the process's signals
+        finally:
+            watch.cancel()
+            started.set()
+
+    thread = threading.Thread(target=lambda: run(main), name="cheapfirst-gateway", daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        yield Handle(address(listening), gateway)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Run a coroutine function on the fastest loop there is."""
+    if _has_uvloop():
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    else:
+        asyncio.run(main())

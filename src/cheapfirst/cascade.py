@@ -32,7 +32,7 @@ from cheapfirst.upstream import Call
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
 
-NEVER_SENT = frozenset({"connect", "connect_timeout", "tls", "unsendable", "closed"})
+NEVER_SENT = frozenset({"connect", "connect_timeout", "tls", "unsendable", "closed", "breaker_open", "upstream_busy"})
 """Faults of calls that never reached the upstream."""
 
 

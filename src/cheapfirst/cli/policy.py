@@ -9,8 +9,9 @@ import click
 from cheapfirst import catalog
 from cheapfirst import policy as policies
 from cheapfirst.cli import options, screen
+from cheapfirst.money import show as money
 from cheapfirst.policy.diff import diff as changes
-from cheapfirst.policy.show import RouteRow, TierRow
+from cheapfirst.policy.show import BudgetRow, RateRow, RouteRow, TierRow
 from cheapfirst.policy.show import show as rows_of
 
 FILE = click.argument("file", type=options.FILE, required=False)
@@ -46,6 +47,12 @@ def show(file: Path | None, as_json: bool) -> None:
     about = ("tier", "model", "in", "out", "context", "answer", "can")
     right = ("in", "out", "context", "answer")
     screen.put(out, screen.table("Tiers, cheapest first", about, [_tier(row) for row in shown.tiers], right=right))
+    if shown.budgets:
+        spend = ("whose", "per", "limit", "cheapest tier from")
+        screen.put(out, screen.table("Budgets", spend, [_budget(row) for row in shown.budgets], right=("limit",)))
+    if shown.rates:
+        often = ("whose", "requests/min", "tokens/min", "at once")
+        screen.put(out, screen.table("Rates", often, [_rate(row) for row in shown.rates], right=often[1:]))
     out.print(
         "then: the tier that a rejected answer escalates to. in, out: USD per million tokens. "
         "context, answer: tokens, at most.",
@@ -76,6 +83,14 @@ def _route(row: RouteRow) -> tuple[object, ...]:
     up = ", ".join(row.escalates_to) or "-"
     shape = "stream, held" if row.shape == "stream" and row.stream != "pass" else row.shape
     return (row.task, row.tier, row.model, shape, up, ", ".join(row.checks) or "-")
+
+
+def _budget(row: BudgetRow) -> tuple[object, ...]:
+    return (row.scope, row.per, money(row.limit), f"{row.step_down:.0%}" if row.step_down is not None else "-")
+
+
+def _rate(row: RateRow) -> tuple[object, ...]:
+    return (row.scope, *("-" if n is None else f"{n:,}" for n in (row.requests, row.tokens, row.concurrent)))
 
 
 def _tier(row: TierRow) -> tuple[object, ...]:

@@ -10,12 +10,13 @@ from msgspec import Struct
 from cheapfirst.catalog import Catalog
 from cheapfirst.catalog.model import When
 from cheapfirst.policy.identity import meaning
-from cheapfirst.policy.show import price_text
-from cheapfirst.policy.table import Policy
+from cheapfirst.policy.show import budget_text, named, price_text, rate_text
+from cheapfirst.policy.table import Policy, scope_of
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One difference. `about` is a task, or `tiers`, `limits`, `models`, `upstream`, `default_task`."""
+    """One difference. `about` is a task, or `tiers`, `limits`, `models`, `upstream`, `budgets`, `rates` or
+    `default_task`."""
 
     about: str
     key: str
@@ -36,6 +37,8 @@ def diff(before: Policy, after: Policy, catalog: Catalog, at: When = None) -> li
     for about in ("limits", "upstream"):
         changes += _keys(about, old[about], new[about])
     changes += _models(old["models"], new["models"])
+    for about, rows in (("budgets", _budgets), ("rates", _rates)):
+        changes += _keys(about, rows(before), rows(after))
     if before.default_task != after.default_task:
         changes.append(_change("default_task", "default_task", before.default_task, after.default_task))
     return changes
@@ -111,6 +114,15 @@ def _models(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
         elif old.get(id) != new.get(id):
             was, will = (_said(table[id]) if id in table else "" for table in (old, new))
             yield _change("models", id, was, will)
+
+
+def _budgets(policy: Policy) -> dict[str, Any]:
+    rows = sorted(policy.budgets, key=lambda row: (*scope_of(row), row.per))
+    return {f"{named(row)} per {row.per}": budget_text(row) for row in rows}
+
+
+def _rates(policy: Policy) -> dict[str, Any]:
+    return {named(row): rate_text(row) for row in sorted(policy.rates, key=scope_of)}
 
 
 def _keys(about: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:

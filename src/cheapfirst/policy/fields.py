@@ -14,7 +14,17 @@ from cheapfirst.catalog.model import ModelOverride
 from cheapfirst.policy.checks import Length, Repetition
 from cheapfirst.policy.lines import Key
 from cheapfirst.policy.problems import Problems
-from cheapfirst.policy.table import GatewayOptions, Limits, LongPrompt, Route, Timeouts
+from cheapfirst.policy.table import (
+    BreakerOptions,
+    Budget,
+    GatewayOptions,
+    Limits,
+    LongPrompt,
+    Rate,
+    Route,
+    Timeouts,
+    Upstream,
+)
 
 S = TypeVar("S", bound=Struct)
 
@@ -34,6 +44,12 @@ RANGES: dict[tuple[type[Struct], str], tuple[float, float | None, str]] = {
     (Timeouts, "first_token"): (0.001, None, "seconds"),
     (Timeouts, "silence"): (0.001, None, "seconds"),
     (Timeouts, "total"): (0.001, None, "seconds"),
+    (Upstream, "concurrency"): (1, 100_000, "calls at once"),
+    (Upstream, "queue"): (0, 100_000, "calls"),
+    (BreakerOptions, "window"): (0.001, 3600, "seconds"),
+    (BreakerOptions, "share"): (0.001, 1, ""),
+    (BreakerOptions, "least"): (1, 1_000_000, "calls"),
+    (BreakerOptions, "pause"): (0.001, 3600, "seconds"),
     (GatewayOptions, "requests"): (1, 100_000, "requests"),
     (GatewayOptions, "queue"): (0, 100_000, "requests"),
     (GatewayOptions, "queue_wait"): (0, 600, "seconds"),
@@ -41,6 +57,11 @@ RANGES: dict[tuple[type[Struct], str], tuple[float, float | None, str]] = {
     (GatewayOptions, "body_wait"): (0.001, 600, "seconds"),
     (GatewayOptions, "keep_alive"): (0.001, 600, "seconds"),
     (GatewayOptions, "drain"): (0, 3600, "seconds"),
+    (Budget, "limit"): (0, DEAREST, "USD"),
+    (Budget, "step_down"): (0, 1, "of the limit"),
+    (Rate, "requests"): (1, LARGEST, "requests a minute"),
+    (Rate, "tokens"): (1, LARGEST, "tokens a minute"),
+    (Rate, "concurrent"): (1, 100_000, "requests at once"),
     (Route, "max_tokens"): (1, LARGEST, "tokens"),
     (Route, "temperature"): (0, 2, ""),
     (LongPrompt, "tokens"): (1, None, "tokens"),
@@ -97,7 +118,8 @@ def make(kind: type[S], table: object, path: Key, problems: Problems) -> S:
     required = [field for field in structs.fields(kind) if field.required and field.name not in values]
     for field in required:
         if isinstance(table, Mapping) and field.name not in table:
-            problems.add(path, f"needs {field.name} = {_kind(field.type)}")
+            choices = ", ".join(_choices(field.type))
+            problems.add(path, f"needs {field.name} = {f'one of {choices}' if choices else _kind(field.type)}")
     return kind(**values, **{field.name: _stand_in(field.type) for field in required})
 
 
@@ -184,4 +206,4 @@ def _kind(wanted: Any) -> str:
 
 def _stand_in(wanted: Any) -> Any:
     """Something of that type, so that reading can go on after a problem was noted."""
-    return {str: "", int: 1}.get(wanted, [])
+    return {str: "", int: 1, Decimal: Decimal(0)}.get(wanted, [])

@@ -32,6 +32,8 @@ def meaning(policy: Policy) -> dict[str, Any]:
     table["upstream"] = {
         name: value for name, value in table["upstream"].items() if name not in NOT_MEANING["upstream"]
     }
+    for name in ("budgets", "rates"):  # in which order they stand says nothing
+        table[name] = sorted(table[name], key=lambda row: msgspec.json.encode(row, order="sorted"))
     table["routes"] = {task: route_meaning(route) for task, route in policy.routes.items()}
     return table
 

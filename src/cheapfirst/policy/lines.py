@@ -13,14 +13,21 @@ _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
 
 
 def find(text: str) -> dict[Key, int]:
-    """Line number (from 1) of every table header and key in valid TOML. Keys inside inline tables are left out."""
+    """Line number (from 1) of every table header and key in valid TOML. Keys inside inline tables are left out.
+
+    The first `[[name]]` is ("name", "[0]"), the next ("name", "[1]").
+    """
     found: dict[Key, int] = {}
+    counts: dict[Key, int] = {}
     table: Key = ()
     for start, statement in _statements(text):
         line = text.count("\n", 0, start) + 1
         header = statement.startswith("[")
         key = _key(statement.lstrip("["))
-        if header:
+        if statement.startswith("[["):
+            counts[key] = counts.get(key, -1) + 1
+            table = (*key, f"[{counts[key]}]")
+        elif header:
             table = key
         path = table if header else table + key
         for length in range(1, len(path) + 1):

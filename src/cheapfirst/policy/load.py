@@ -17,17 +17,26 @@ from msgspec import structs
 from cheapfirst import catalog
 from cheapfirst.catalog import ModelOverride
 from cheapfirst.errors import PolicyError, nearest
-from cheapfirst.policy import fields, routes
+from cheapfirst.policy import fields, routes, spending
 from cheapfirst.policy.checks import CHECKS
 from cheapfirst.policy.identity import hash_of
 from cheapfirst.policy.lines import Key
 from cheapfirst.policy.problems import Problems, following, looks_secret
-from cheapfirst.policy.table import GatewayOptions, LedgerOptions, Limits, Policy, Tier, Timeouts, Upstream
+from cheapfirst.policy.table import (
+    BreakerOptions,
+    GatewayOptions,
+    LedgerOptions,
+    Limits,
+    Policy,
+    Tier,
+    Timeouts,
+    Upstream,
+)
 
 FILE = "cheapfirst.toml"
 VARIABLE = "CHEAPFIRST_POLICY"
 BUILT_IN = "built-in"
-SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "gateway", "default_task")
+SECTIONS = ("tiers", "routes", "limits", "models", "upstream", "ledger", "gateway", "budgets", "rates", "default_task")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -122,6 +131,8 @@ def _read(
         upstream=upstream,
         ledger=fields.make(LedgerOptions, table.get("ledger", {}), ("ledger",), problems),
         gateway=fields.make(GatewayOptions, table.get("gateway", {}), ("gateway",), problems),
+        budgets=spending.budgets(table.get("budgets", []), all_routes, problems),
+        rates=spending.rates(table.get("rates", []), all_routes, problems),
         default_task=_default_task(table, all_routes, own, problems),
         source=source,
     )
@@ -190,7 +201,12 @@ def _limits(table: object, problems: Problems) -> Limits:
 
 
 def _upstream(table: object, problems: Problems) -> Upstream:
-    found = fields.make(Upstream, table, ("upstream",), problems)
+    values = fields.read(Upstream, table, ("upstream",), problems, skip=("breaker",))
+    breaker = table.get("breaker", {}) if isinstance(table, Mapping) else {}
+    found = Upstream(
+        breaker=fields.make(BreakerOptions, breaker, ("upstream", "breaker"), problems),
+        **values,
+    )
     if (wrong := _wrong_address(found.base_url)) is not None:
         problems.add(("upstream", "base_url"), wrong)
     for name in ("title", "referer"):

@@ -10,7 +10,7 @@ from cheapfirst.catalog import Catalog, Price
 from cheapfirst.catalog.model import Structured, When
 from cheapfirst.messages import Shape, StreamMode
 from cheapfirst.policy.checks import name_of
-from cheapfirst.policy.table import Policy, Route
+from cheapfirst.policy.table import Budget, Per, Policy, Rate, Route, scope_of
 
 
 class RouteRow(Struct, frozen=True, kw_only=True):
@@ -45,6 +45,24 @@ class TierRow(Struct, frozen=True, kw_only=True):
     structured: Structured | None
 
 
+class BudgetRow(Struct, frozen=True, kw_only=True):
+    """One budget. `scope` says whose, like `tenant acme`; `*` is each of them separately."""
+
+    scope: str
+    per: Per
+    limit: Decimal  # USD
+    step_down: float | None  # share of the limit; None: never
+
+
+class RateRow(Struct, frozen=True, kw_only=True):
+    """One rate limit. None: no limit."""
+
+    scope: str
+    requests: int | None  # per minute
+    tokens: int | None  # per minute
+    concurrent: int | None
+
+
 class Shown(Struct, frozen=True, kw_only=True):
     """A policy for people."""
 
@@ -53,6 +71,8 @@ class Shown(Struct, frozen=True, kw_only=True):
     default_task: str
     tiers: tuple[TierRow, ...]  # cheapest first
     routes: tuple[RouteRow, ...]
+    budgets: tuple[BudgetRow, ...] = ()
+    rates: tuple[RateRow, ...] = ()
 
 
 def show(policy: Policy, catalog: Catalog, at: When = None) -> Shown:
@@ -64,6 +84,13 @@ def show(policy: Policy, catalog: Catalog, at: When = None) -> Shown:
         default_task=policy.default_task,
         tiers=tuple(_tier_row(tier.name, id, prices, at) for tier in policy.tiers for id in tier.models),
         routes=tuple(_route_row(route, policy, prices, at) for route in policy.routes.values()),
+        budgets=tuple(
+            BudgetRow(scope=named(row), per=row.per, limit=row.limit, step_down=row.step_down) for row in policy.budgets
+        ),
+        rates=tuple(
+            RateRow(scope=named(row), requests=row.requests, tokens=row.tokens, concurrent=row.concurrent)
+            for row in policy.rates
+        ),
     )
 
 
@@ -72,6 +99,26 @@ def escalates_to(route: Route, policy: Policy) -> tuple[str, ...]:
     names = [tier.name for tier in policy.tiers]
     above = names[names.index(route.tier) + 1 :]
     return tuple(above[: policy.limits.escalations]) if route.escalate else ()
+
+
+def named(row: Budget | Rate) -> str:
+    """Whose budget or rate a row is: `tenant acme`, or `tenant *` for each of them."""
+    return " ".join(scope_of(row))
+
+
+def budget_text(row: Budget) -> str:
+    """How much a budget allows: `$5.00, stepping down from 0.9`."""
+    return f"{_dollars(row.limit)}{f', stepping down from {row.step_down:g}' if row.step_down is not None else ''}"
+
+
+def rate_text(row: Rate) -> str:
+    """What a rate allows: `60 requests a minute, 4 at once`."""
+    allowed = (
+        (row.requests, "requests a minute"),
+        (row.tokens, "tokens a minute"),
+        (row.concurrent, "at once"),
+    )
+    return ", ".join(f"{number:,} {what}" for number, what in allowed if number is not None)
 
 
 def price_text(price: Price | None) -> str:

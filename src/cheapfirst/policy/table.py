@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -72,6 +72,16 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeouts: Timeouts = Timeouts()
 
 
+class BreakerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When calls to a model that keeps failing are stopped for a while."""
+
+    enabled: bool = True
+    window: float = 30.0  # seconds looked back
+    share: float = 0.5  # of the calls in the window, above 0 and up to 1: so many faults open it
+    least: int = 20  # calls in the window before the share counts
+    pause: float = 5.0  # seconds until one call tries again
+
+
 class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where requests go. The key itself never stands in the table, only the variable's name."""
 
@@ -80,6 +90,9 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str = "cheapfirst"  # attribution: X-OpenRouter-Title
     referer: str | None = None  # attribution: HTTP-Referer
     native_fallback: bool | None = None  # send the `models` array; absent: when base_url is OpenRouter's
+    concurrency: int = 512  # calls at once, over all models
+    queue: int = 1024  # calls waiting for one of them to end
+    breaker: BreakerOptions = BreakerOptions()
 
 
 class LedgerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +114,49 @@ class GatewayOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain: float = 30.0  # seconds that requests under way are given when the gateway stops
 
 
+Scope: TypeAlias = Literal["key", "tenant", "feature", "task"]
+"""What a budget or a rate is counted by."""
+
+Per: TypeAlias = Literal["day", "month", "total"]
+"""The period of a budget, in UTC."""
+
+
+class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much one key, tenant, feature or task may spend. Exactly one of those four is given."""
+
+    per: Per
+    limit: Decimal  # USD
+    key: str | None = None  # a key's name or id; "*": each key that has no budget of its own
+    tenant: str | None = None  # likewise, as the next two
+    feature: str | None = None
+    task: str | None = None
+    step_down: float | None = None  # share of the limit from which requests start on the cheapest tier; absent: never
+
+
+class Rate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often one key, tenant, feature or task may ask. Exactly one of those four is given; absent: no limit."""
+
+    key: str | None = None  # as in a budget
+    tenant: str | None = None
+    feature: str | None = None
+    task: str | None = None
+    requests: int | None = None  # per minute
+    tokens: int | None = None  # per minute
+    concurrent: int | None = None  # at once
+
+
+SCOPES: tuple[Scope, ...] = ("key", "tenant", "feature", "task")
+
+
+def scope_of(row: Budget | Rate) -> tuple[Scope, str]:
+    """What a row is counted by, and whose it is (`*`: each of them)."""
+    for scope in SCOPES:
+        name = getattr(row, scope)
+        if name is not None:
+            return scope, name
+    raise ValueError("the row names neither key, tenant, feature nor task")
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """The whole table, validated."""
 
@@ -111,6 +167,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     upstream: Upstream = Upstream()
     ledger: LedgerOptions = LedgerOptions()
     gateway: GatewayOptions = GatewayOptions()
+    budgets: tuple[Budget, ...] = ()
+    rates: tuple[Rate, ...] = ()
     default_task: str = "chat"
     source: str = "built-in"  # the file it came from
     hash: str = ""  # content hash, 12 hex digits; equal for equal meaning

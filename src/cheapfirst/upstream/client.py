@@ -6,18 +6,22 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import structs
 
 from cheapfirst.messages import Fault, Outcome, Wire
 from cheapfirst.policy import table
 from cheapfirst.upstream import faults, refusals, sse
+from cheapfirst.upstream.breaker import LEFT, Breakers, Pass
 from cheapfirst.upstream.call import Call
 from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.faults import Failed
 from cheapfirst.upstream.incoming import Incoming, decode
+from cheapfirst.upstream.slots import Slots
 from cheapfirst.upstream.waiting import within
 
 if TYPE_CHECKING:
@@ -48,6 +52,8 @@ class Upstream:
         self._host = urlsplit(self._base).netloc.rpartition("@")[2]
         self._secrets = (api_key,) if api_key else ()
         self._largest = largest_answer
+        self._breakers = Breakers(options.breaker) if options.breaker.enabled else None
+        self._slots = Slots(options.concurrency, options.queue)
         self._headers = {"X-OpenRouter-Title": options.title} if options.title else {}
         if options.referer:
             self._headers["HTTP-Referer"] = options.referer
@@ -72,15 +78,36 @@ class Upstream:
         An upstream that answers as a whole although a stream was asked for yields only the Outcome. Closing
         the generator cancels the call and closes its connection at once.
         """
-        answer = Incoming(call)
-        fault: Fault | None = None
+        model = str(call.body.get("model"))
+        breaker = None if self._breakers is None else self._breakers.of(model)
+        passed: Pass | None = "call" if breaker is None else breaker.admit(monotonic())
+        if breaker is not None and passed is None:
+            yield _never_sent("breaker_open", model)
+            return
+        fault: Fault | None = LEFT
         try:
-            async with aclosing(self._chunks(call, answer)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        except Failed as failed:
-            fault = failed.fault
-        yield answer.outcome(fault, self._secrets)
+            if not self._slots.take():
+                began = monotonic()
+                if not await self._slots.wait(call.budget):
+                    yield _never_sent("upstream_busy", self._host)
+                    return
+                call = structs.replace(call, budget=call.budget - (monotonic() - began))
+            answer = Incoming(call)
+            failure: Fault | None = None
+            try:
+                async with aclosing(self._chunks(call, answer)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            except Failed as failed:
+                failure = failed.fault
+            finally:
+                self._slots.give()
+            outcome = answer.outcome(failure, self._secrets)
+            fault = outcome.fault
+        finally:
+            if breaker is not None and passed is not None:
+                breaker.report(passed, fault, monotonic())
+        yield outcome
 
     async def get(self, path: str) -> Wire | Fault:
         """Read one of the upstream's pages, e.g. `/models`, `/key`, `/generation?id=...`, or say how it failed."""
@@ -94,6 +121,14 @@ class Upstream:
                 response.close()
         except Failed as failed:
             return failed.fault
+
+    def breakers(self) -> dict[str, str]:
+        """Each model that was called, with its breaker's state: closed, open or half-open. Empty: breakers are off."""
+        return {} if self._breakers is None else self._breakers.states(monotonic())
+
+    def in_flight(self) -> int:
+        """How many calls are under way."""
+        return self._slots.taken
 
     async def close(self) -> None:
         """Close every connection. Calls made afterwards are the fault `closed`."""
@@ -236,6 +271,11 @@ class Upstream:
             merged |= {name: value for name, value in headers.items() if name.lower() not in taken}
             taken |= {name.lower() for name in headers}
         return merged
+
+
+def _never_sent(name: str, note: str) -> Outcome:
+    """The outcome of a call that was not made."""
+    return Outcome(kind="fault", fault=faults.make(name, note=note))
 
 
 def _is_stream(response: aiohttp.ClientResponse, call: Call) -> bool:

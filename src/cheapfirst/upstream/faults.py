@@ -41,6 +41,12 @@ FAULTS: dict[str, FaultKind] = {
     ),
     "unsendable": _final("The request cannot be put on the wire; check base_url, the headers and the body's values."),
     "closed": _final("The upstream client was closed; make a new one."),
+    "breaker_open": _other_model(
+        "The model failed too often just now, so it is left alone for a moment; see upstream.breaker."
+    ),
+    "upstream_busy": _other_model(
+        "Too many calls to the upstream are under way or waiting; raise upstream.concurrency, or ask for less at once."
+    ),
     "deadline": _final("The request's overall deadline passed; raise limits.deadline or ask for less."),
     # An answer began and did not end well.
     "stalled": _passing("The upstream stopped sending in the middle of its answer for longer than timeouts.silence."),

@@ -1,0 +1,133 @@
+"""What a run found, as text: the machine, the tables with ratios to ours, what was absent, what to keep in mind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from benchmarks.gateway.figures import Spread, ratio, spread, table
+from benchmarks.gateway.measure import Memory, Row
+
+OURS = "cheapfirst"
+BARE = "upstream"
+
+
+class Found(Struct, frozen=True):
+    machine: dict[str, str]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    notes: dict[str, str]
+    absent: dict[str, str]
+    rows: list[Row]
+    memories: list[Memory]
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(row.name for row in self.rows))
+
+    def values(self, name: str, kind: str, connections: int, of: Callable[[Row], float]) -> list[float]:
+        """One figure of every round, in the order of the rounds."""
+        return [of(row) for row in self.rows if (row.name, row.kind, row.connections) == (name, kind, connections)]
+
+
+def rate(row: Row) -> float:
+    return row.rate
+
+
+def text(found: Found) -> str:
+    """Everything that is printed."""
+    parts = [machine(found)]
+    for kind, connections in dict.fromkeys((row.kind, row.connections) for row in found.rows if row.kind != "text"):
+        parts.append(speed(found, kind, connections))
+    if found.memories:
+        parts.append(memory(found))
+    for name, why in found.absent.items():
+        parts.append(f"absent: {name}: {why}")
+    return "\n\n".join(parts)
+
+
+def machine(found: Found) -> str:
+    lines = [f"{name}: {value}" for name, value in found.machine.items()]
+    lines += [f"{name}: {value}" for name, value in found.settings.items()]
+    lines += [f"{name} {found.versions[name]}: {note}" for name, note in found.notes.items()]
+    lines.append(
+        f"Load, upstream and gateway share {found.machine['cores']} cores. Median (least-greatest) over the rounds; "
+        "ratios are taken round by round. The slowest link is the gateway: see the upstream's own row and its cores."
+    )
+    return "\n".join(lines)
+
+
+def speed(found: Found, kind: str, connections: int) -> str:
+    """One table: a row for each gateway, and one more for ours without a schema."""
+    head = [
+        "gateway",
+        "per second",
+        "ours / theirs",
+        "p50 ms",
+        "added p50",
+        "p99 ms",
+        "added p99",
+        "CPU us",
+        "upstream cores",
+        "bad",
+    ]
+    floor = {
+        which: spread(found.values(BARE, kind, connections, of))
+        for which, of in (("p50", lambda row: row.p50_ms), ("p99", lambda row: row.p99_ms))
+    }
+    ours = found.values(OURS, kind, connections, rate)
+    rows = []
+    for name in found.names():
+        for of_kind in (kind, "text") if kind == "json" else (kind,):
+            rates = found.values(name, of_kind, connections, rate)
+            if not rates:
+                continue
+            cells = {
+                "p50": spread(found.values(name, of_kind, connections, lambda row: row.p50_ms)),
+                "p99": spread(found.values(name, of_kind, connections, lambda row: row.p99_ms)),
+            }
+            cpu = spread(found.values(name, of_kind, connections, lambda row: row.cpu_us))
+            cores = spread(found.values(name, of_kind, connections, lambda row: row.upstream_cores))
+            bad = sum(found.values(name, of_kind, connections, lambda row: row.bad))
+            rows.append(
+                [
+                    f"{name} {of_kind}" if name == OURS else name,
+                    _cell(spread(rates), 0 if min(rates) >= 100 else 1),
+                    _cell(ratio(ours, rates), 2) if (name, of_kind) != (OURS, kind) else "1",
+                    _cell(cells["p50"], 3),
+                    _added(cells["p50"], floor["p50"]),
+                    _cell(cells["p99"], 2),
+                    _added(cells["p99"], floor["p99"]),
+                    f"{cpu.median:,.0f}" if cpu else "",
+                    f"{cores.median:.2f}" if cores else "",
+                    f"{bad:,.0f}",
+                ]
+            )
+    what = "streams of 50 chunks" if kind == "stream" else "whole answers"
+    return f"{what}, {connections} connection{'s' if connections > 1 else ''}\n\n{table(head, rows)}"
+
+
+def memory(found: Found) -> str:
+    head = ["gateway", "first 200 after s", "idle MB", "MB after", "requests", "theirs / ours"]
+    ours = next((one.after_mb for one in found.memories if one.name == OURS), None)
+    rows = [
+        [
+            one.name,
+            f"{one.start_up:.2f}",
+            f"{one.idle_mb:.0f}",
+            f"{one.after_mb:.0f}",
+            f"{one.requests:,}",
+            f"{one.after_mb / ours:.2f}" if ours else "",
+        ]
+        for one in found.memories
+    ]
+    return f"start-up and resident memory of all its processes\n\n{table(head, rows)}"
+
+
+def _cell(value: Spread | None, digits: int) -> str:
+    return value.text(digits) if value else ""
+
+
+def _added(value: Spread | None, floor: Spread | None) -> str:
+    return f"{value.median - floor.median:+.3f}" if value and floor else ""

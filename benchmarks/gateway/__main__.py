@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> report.Found:
         wanted += [("stream", n) for n in arguments.streams]
         for target in targets:  # warm, and as many connections as there will be
             for kind in target.bodies:
-                measure.one_round(target, kind, max(arguments.connections), 0, 1.0, pid)
+                measure.one_round(target, kind, max(arguments.connections), 0, arguments.seconds, pid)
         for turn in range(arguments.rounds):
             for kind, connections in wanted:
                 for target in targets:

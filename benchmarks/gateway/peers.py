@@ -143,7 +143,8 @@ model_list:
 
 def portkey(place: Place) -> Launch:
     version = "1.15.2"
-    folder = node(place.cache, "@portkey-ai/gateway", version)
+    # newer servers of hono fail each of its streams (Portkey-AI/gateway, issue 1389)
+    folder = node(place.cache, "@portkey-ai/gateway", version, {"@hono/node-server": "1.13.7"})
     return Launch(
         ["node", str(folder / "build" / "start-server.js"), f"--port={place.port}", "--headless"],
         version,
@@ -171,9 +172,9 @@ def smg(place: Place) -> Launch:
 
 
 def cascadeflow(place: Place) -> Launch:
-    python = environment(place.cache, "cascadeflow[openai]", "1.2.0")
+    python = environment(place.cache, "cascadeflow", "1.2.0")
     config = place.folder / "cascadeflow.json"
-    model = {"name": MODEL, "provider": "openai", "cost": 0.001, "base_url": place.base, "api_key": KEY}
+    model = {"name": MODEL, "provider": "vllm", "cost": 0.001, "base_url": place.base, "api_key": KEY}
     config.write_text(json.dumps({"models": [model, {**model, "cost": 0.01}]}))
     return Launch(
         [
@@ -181,7 +182,7 @@ def cascadeflow(place: Place) -> Launch:
             *("--mode", "agent", "--config", str(config)),
         ],
         "1.2.0",
-        env={"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": place.base},
+        env={"OPENAI_API_KEY": KEY},
     )
 
 
@@ -211,16 +212,20 @@ def environment(cache: Path, requirement: str, version: str) -> Path:
     return python
 
 
-def node(cache: Path, package: str, version: str) -> Path:
-    """The folder of that npm package, installed if need be; no scripts of packages are run. Raises Absent."""
+def node(cache: Path, package: str, version: str, overrides: dict[str, str]) -> Path:
+    """The folder of that npm package, installed if need be; no scripts of packages are run. Raises Absent.
+
+    Overrides: versions of packages that it depends on.
+    """
     if not shutil.which("node") or not shutil.which("npm"):
         raise Absent("node and npm are not installed (Debian: apt install nodejs npm)")
     folder = cache / f"{package.rpartition('/')[2]}-{version}"
     ready = folder / ".ready"
     if not ready.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        pinned = f"{package}@{version}"
-        run(["npm", "install", "--ignore-scripts", "--prefix", str(folder), pinned], f"npm install {pinned}")
+        wanted = {"private": True, "dependencies": {package: version}, "overrides": overrides}
+        folder.joinpath("package.json").write_text(json.dumps(wanted))
+        run(["npm", "install", "--ignore-scripts", "--prefix", str(folder)], f"npm install {package}@{version}")
         ready.touch()
     return folder / "node_modules" / package
 

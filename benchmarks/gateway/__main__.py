@@ -1,6 +1,6 @@
 """The gateway beside its peers, in front of one upstream that is not the bottleneck.
 
-    python -m benchmarks.gateway [--quick] [--peers NAME ...] [--json FILE]
+    python -m benchmarks.gateway [--quick] [--peers NAME ...] [--json FILE] [--plot FILE.svg]
 
 Needs `wrk` and a C compiler. Peers are installed into a cache; one that cannot be is named with the reason.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.gateway import load, machine, measure, peers, report
+from benchmarks.gateway import load, machine, measure, peers, plot, report
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
     print(report.text(found))
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    if arguments.plot:
+        arguments.plot.write_text(plot.svg(found))
 
 
 def parse(given: list[str]) -> argparse.Namespace:
@@ -43,7 +45,8 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=100_000, help="before memory is looked at; 0: not measured")
     parser.add_argument("--patience", type=float, default=90.0, help="seconds for them; slow peers make fewer")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cheapfirst-benchmarks")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write every round's figures there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the figures there")
     arguments = parser.parse_args(given)
     if arguments.quick:
         arguments.rounds, arguments.seconds, arguments.connections = 1, 1.0, [1, 16]

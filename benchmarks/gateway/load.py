@@ -31,7 +31,8 @@ class Round(Struct, frozen=True):
     @property
     def rate(self) -> float:
         """Good answers per second."""
-        return (self.complete or self.requests - self.errors) / self.seconds
+        streams = self.complete + self.broken > 0
+        return (self.complete if streams else self.requests - self.errors) / self.seconds
 
 
 class Missing(Exception):

@@ -78,21 +78,25 @@ def fault(kind: str, status: int, text: str) -> str | None:
     """What is wrong with an answer of the upstream that went through a gateway, or None."""
     if status != 200:
         return f"answered {status}: {' '.join(text.split())[:200]}"
-    if kind == "stream":
-        events = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
-        said = 0
-        for event in events:
-            if event != "[DONE]":
-                choices = json.loads(event).get("choices") or [{}]
-                said += len(((choices[0].get("delta") or {}).get("content") or "").split())
-        if said != 50 or not events or events[-1] != "[DONE]":
-            return f"its stream has {said} words of 50 and ends with {events[-1][:60] if events else 'nothing'!r}"
-        return None
     try:
+        if kind == "stream":
+            return _stream_fault(text)
         content = json.loads(json.loads(text)["choices"][0]["message"]["content"])
-    except (ValueError, LookupError, TypeError):
+        return None if content["order"] == "A-10442" else f"its answer's content was changed: {content}"
+    except (ValueError, LookupError, TypeError, AttributeError):
         return f"its answer holds no JSON content: {text[:200]!r}"
-    return None if content["order"] == "A-10442" else f"its answer's content was changed: {content}"
+
+
+def _stream_fault(text: str) -> str | None:
+    events = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
+    said = 0
+    for event in events:
+        if event != "[DONE]":
+            choices = json.loads(event).get("choices") or [{}]
+            said += len(((choices[0].get("delta") or {}).get("content") or "").split())
+    if said == 50 and events[-1] == "[DONE]":
+        return None
+    return f"its stream has {said} words of 50 and ends with {events[-1][:60] if events else 'nothing'}"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,13 @@ CheapfirstError
 │   ├── UpstreamFault      the provider failed and no attempt was left; carries the fault
 │   ├── DeadlineExceeded   the request's overall deadline (seconds) passed
 │   └── CostCeilingReached the next attempt could have cost more than the request's ceiling (USD)
+├── AccessError            the gateway does not let a request in: its key, a budget, a rate, the store of these
+│   ├── KeyRefused         no key came, or nobody has it, or it is revoked or expired
+│   ├── NotAllowed         the key may not use that task, tier or model
+│   ├── BudgetExhausted    a budget has too little left for this request; says when it begins anew
+│   ├── BudgetReserved     what is left of a budget is reserved by requests under way
+│   ├── RateLimited        too many requests or tokens, in a minute or at once; says how long to wait
+│   └── StoreUnavailable   keys, budgets and rates cannot be read now, so nothing is let in
 ├── LedgerError            a ledger cannot be read (recording never raises)
 ├── GatewayError           the gateway cannot start: its address is taken, its options do not fit
 ├── SimulatorError         the simulator was given something it cannot serve
@@ -106,6 +113,47 @@ class DeadlineExceeded(RequestFailed):
 
 class CostCeilingReached(RequestFailed):
     """The next attempt's worst case would exceed the request's cost ceiling (USD)."""
+
+
+class AccessError(CheapfirstError):
+    """A request was not let in; nothing was sent upstream. `retry_after` is seconds until it may be; None: unknown."""
+
+    def __init__(self, sentence: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(sentence)
+
+
+class KeyRefused(AccessError):
+    """No key came, or nobody has it, or it is revoked or expired."""
+
+
+class NotAllowed(AccessError):
+    """The key may not use that task, tier or model. `kind` is which of the three."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        self.kind = kind
+        super().__init__(sentence)
+
+
+class BudgetExhausted(AccessError):
+    """A budget has too little left for this request. `resets` is the Unix time (seconds) when it begins anew; None:
+    it never does."""
+
+    def __init__(self, sentence: str, *, resets: float | None = None, retry_after: float | None = None) -> None:
+        self.resets = resets
+        super().__init__(sentence, retry_after=retry_after)
+
+
+class BudgetReserved(AccessError):
+    """What is left of a budget is reserved by requests under way, and none of them ended in time."""
+
+
+class RateLimited(AccessError):
+    """Too many requests or tokens in a minute, or requests at once."""
+
+
+class StoreUnavailable(AccessError):
+    """The store of keys, budgets and rates cannot be read or written now, so nothing is let in."""
 
 
 class LedgerError(CheapfirstError):

@@ -14,6 +14,8 @@ COMMANDS = {
     "serve": "the gateway: point any OpenAI client's base URL at it",
     "report": "what was saved, what escalated and why, what each feature cost",
     "estimate": "the monthly bill for your own mix, before you change anything",
+    "keys": "virtual keys: who may use the gateway, and for what",
+    "budgets": "what each budget has spent, reserved and left",
     "policy": "check, show and compare policies",
     "catalog": "prices and capabilities of models",
     "simulator": "a local upstream with seeded faults, to test against",

@@ -30,6 +30,12 @@ def ledger_option(function: F) -> F:
     )(function)
 
 
+def store_option(function: F) -> F:
+    return click.option(
+        "--store", help="File or postgresql:// URL of keys and budgets; else CHEAPFIRST_STORE, beside the ledger."
+    )(function)
+
+
 def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a screen.")(function)
 

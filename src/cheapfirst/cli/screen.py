@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-WHOLE = ("task", "tier", "model", "name")
+WHOLE = ("task", "tier", "model", "name", "id")
 """Columns that are never broken: words that people copy."""
 
 

@@ -143,17 +143,25 @@ static const char *header(const char *from, const char *to, const char *name) {
     return NULL;
 }
 
-/* Length of a chunked body that begins there, with its last line; 0 when it is not all there. */
-static size_t chunked(const char *from, size_t have) {
-    size_t where = 0;
-    for (;;) {
-        const char *end = memmem(from + where, have - where, "\r\n", 2);
-        if (!end) return 0;
-        size_t size = strtoul(from + where, NULL, 16);
-        where = (size_t)(end - from) + 2 + size + 2; /* no trailers come from the gateways measured here */
-        if (where > have) return 0;
-        if (!size) return where;
+/* Length of a chunked body that begins there, with its last line; 0 when it is not all there. Without its frames,
+ * the body is then at the same place, `length` bytes long. */
+static size_t chunked(char *from, size_t have, size_t *length) {
+    for (int moving = 0; moving < 2; moving++) {
+        size_t where = 0;
+        *length = 0;
+        for (;;) {
+            const char *end = memmem(from + where, have - where, "\r\n", 2);
+            if (!end) return 0;
+            size_t size = strtoul(from + where, NULL, 16), text = (size_t)(end - from) + 2;
+            where = text + size + 2; /* no trailers come from the gateways measured here */
+            if (where > have) return 0;
+            if (moving) memmove(from + *length, from + text, size);
+            *length += size;
+            if (!size && moving) return where;
+            if (!size) break;
+        }
     }
+    return 0;
 }
 
 static int says_stream(const char *text, size_t n) {
@@ -168,20 +176,21 @@ static int says_stream(const char *text, size_t n) {
 /* Serves every whole request in the buffer; returns -1 when the connection has to go. */
 static int serve(Connection *one) {
     while (one->have && !one->left && one->event < 0) {
-        const char *end = memmem(one->in, one->have, "\r\n\r\n", 4);
+        char *end = memmem(one->in, one->have, "\r\n\r\n", 4);
         if (!end) return one->have > 65536 ? -1 : 0;
-        size_t head_length = (size_t)(end - one->in) + 4, length = 0;
+        size_t head_length = (size_t)(end - one->in) + 4, length = 0, taken = 0;
         const char *value = header(one->in, end + 2, "content-length");
         if (value) length = strtoul(value, NULL, 10);
         else if ((value = header(one->in, end + 2, "transfer-encoding")) && !strncasecmp(value, "chunked", 7)) {
-            length = chunked(end + 4, one->have - head_length);
-            if (!length) return 0;
+            taken = chunked(end + 4, one->have - head_length, &length);
+            if (!taken) return 0;
         }
         if (header(one->in, end + 2, "expect") && one->have == head_length) {
             if (push(one, "HTTP/1.1 100 Continue\r\n\r\n", 25) != 25) return -1;
             return 0;
         }
-        if (one->have < head_length + length) return 0;
+        if (!taken) taken = length;
+        if (one->have < head_length + taken) return 0;
         value = header(one->in, end + 2, "connection");
         one->closing = value && !strncasecmp(value, "close", 5);
         if (!strncmp(one->in, "POST", 4) && says_stream(end + 4, length)) {
@@ -200,8 +209,8 @@ static int serve(Connection *one) {
             one->out += sent;
             one->left -= (size_t)sent;
         }
-        one->have -= head_length + length;
-        memmove(one->in, one->in + head_length + length, one->have);
+        one->have -= head_length + taken;
+        memmove(one->in, one->in + head_length + taken, one->have);
         if (one->closing && !one->left && one->event < 0) return -1;
     }
     return 0;

@@ -183,6 +183,8 @@ async def _tell(send: Send, face: Face | None, problem: Problem) -> None:
         headers.append((b"x-cheapfirst-request-id", problem.request_id.encode()))
     if problem.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(problem.retry_after + 0.499))).encode()))
+    if problem.allow is not None:
+        headers.append((b"allow", problem.allow.encode()))
     if problem.status >= 500 and problem.retry_after is None:
         headers.append((b"x-should-retry", b"false"))  # what could be tried again has been
     if problem.status == 401:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from cheapfirst.gateway.asgi import JSON, Headers
 from cheapfirst.gateway.asked import AUTO
+from cheapfirst.gateway.faces.face import FACES
 from cheapfirst.gateway.problem import Problem, Refused
 from cheapfirst.messages import Wire
 
@@ -43,6 +44,7 @@ def find(path: str, method: str, *, posted: bool) -> Page:
             Problem(
                 status=405,
                 code="method_not_allowed",
+                allow="GET, HEAD" if page is not None else "POST",
                 message=f"{path[:200]} takes {'GET' if page is not None else 'POST'}, not {method[:20]}.",
             )
         )
@@ -77,6 +79,14 @@ async def model(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> 
     return _json(found)
 
 
+async def document(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> Answered:
+    """The gateway's OpenAPI document."""
+    from cheapfirst import __version__
+    from cheapfirst.gateway import openapi
+
+    return _json(openapi.document(__version__, [*FACES, *PAGES]))
+
+
 async def live(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> Answered:
     """200 as long as the process answers at all."""
     return _json({"status": "ok"})
@@ -96,6 +106,7 @@ async def ready(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> 
 
 PAGES: dict[str, Page] = {
     "/v1/models": models,
+    "/openapi.json": document,
     "/health": ready,
     "/health/live": live,
     "/health/ready": ready,

@@ -15,6 +15,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     message: str  # what happened and what to do
     param: str | None = None  # the field of the request that is wrong; absent when it is none
     retry_after: float | None = None  # seconds until a retry makes sense; absent when unknown
+    allow: str | None = None  # the methods that the path takes; absent: the method is not what is wrong
     request_id: str | None = None
     trail: Wire | None = None  # the `cheapfirst` object: what was tried; absent when nothing was
 

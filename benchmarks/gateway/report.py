@@ -40,6 +40,7 @@ def text(found: Found) -> str:
     parts = [machine(found)]
     for kind, connections in dict.fromkeys((row.kind, row.connections) for row in found.rows if row.kind != "text"):
         parts.append(speed(found, kind, connections))
+    parts.append(saturation(found))
     if found.memories:
         parts.append(memory(found))
     for name, why in found.absent.items():
@@ -106,6 +107,23 @@ def speed(found: Found, kind: str, connections: int) -> str:
             )
     what = "streams of 50 chunks" if kind == "stream" else "whole answers"
     return f"{what}, {connections} connection{'s' if connections > 1 else ''}\n\n{table(head, rows)}"
+
+
+def saturation(found: Found) -> str:
+    """The most whole answers per second of each gateway, and at how many connections."""
+    tried = list(dict.fromkeys(row.connections for row in found.rows if row.kind == "json"))
+
+    def best(name: str) -> tuple[Spread, int] | None:
+        held = [(spread(found.values(name, "json", connections, rate)), connections) for connections in tried]
+        return max(((one, n) for one, n in held if one), key=lambda pair: pair[0].median, default=None)
+
+    ours = best(OURS)
+    rows = [
+        [name, most[0].text(), str(most[1]), f"{ours[0].median / most[0].median:.2f}" if most[0].median else ""]
+        for name in found.names()
+        if ours and (most := best(name))
+    ]
+    return f"at saturation\n\n{table(['gateway', 'per second', 'connections', 'ours / theirs'], rows)}"
 
 
 def memory(found: Found) -> str:

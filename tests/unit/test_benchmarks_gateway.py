@@ -131,6 +131,12 @@ def test_the_text_names_ratios_the_machine_and_who_is_absent() -> None:
     assert "cheapfirst text" in text
 
 
+def test_saturation_is_the_best_rate_over_the_numbers_of_connections() -> None:
+    rows = [row("cheapfirst", 0, rate, connections=n) for n, rate in ((1, 500.0), (16, 900.0), (64, 800.0))]
+    line = report.saturation(found(rows=rows)).splitlines()[-1]
+    assert [cell.strip() for cell in line.split("|")[2:5]] == ["900 (900-900)", "16", "1.00"]
+
+
 def test_the_picture_is_well_formed_and_names_every_gateway() -> None:
     drawn = plot.svg(found())
     texts = [element.text for element in ElementTree.fromstring(drawn).iter() if element.text]

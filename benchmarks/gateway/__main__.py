@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> report.Found:
     """Measure everything; the gateways run side by side, and one at a time is under load."""
     absent: dict[str, str] = {}
     rows: list[measure.Row] = []
+    about = machine.describe()
     with contextlib.ExitStack() as stack:
         port, pid = stack.enter_context(load.upstream(folder, arguments.events_per_write))
         targets = [measure.bare(folder / "bare", port, pid)]
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> report.Found:
         versions = {one.name: one.launch.version for one in targets if one.launch}
         notes = {one.name: one.launch.note for one in targets if one.launch}
     settings = {name: getattr(arguments, name) for name in ("rounds", "seconds", "events_per_write")}
-    return report.Found(machine.describe(), settings, versions, notes, absent, rows, memories)
+    return report.Found(about, settings, versions, notes, absent, rows, memories)
 
 
 def say(text: str) -> None:

@@ -1,7 +1,7 @@
 """The gateways that are measured: for each, how it is installed, started and asked.
 
 Versions are pinned: figures of "the newest" cannot be compared, and a new release of somebody else's package does not
-run here unseen (LiteLLM 1.82.7, 1.82.8 and 1.107 were withdrawn as malicious). They are installed from wheels only,
+run here unseen (LiteLLM 1.82.7 and 1.82.8 stole credentials). They are installed from wheels only,
 into environments of their own, and run with an empty environment but for what is given here.
 """
 

@@ -52,9 +52,11 @@ def machine(found: Found) -> str:
     lines = [f"{name}: {value}" for name, value in found.machine.items()]
     lines += [f"{name}: {value}" for name, value in found.settings.items()]
     lines += [f"{name} {found.versions[name]}: {note}" for name, note in found.notes.items()]
+    busiest = max((row.upstream_cores for row in found.rows if row.name != BARE), default=0.0)
     lines.append(
         f"Load, upstream and gateway share {found.machine['cores']} cores. Median (least-greatest) over the rounds; "
-        "ratios are taken round by round. The slowest link is the gateway: see the upstream's own row and its cores."
+        f"ratios are taken round by round. Behind a gateway the upstream used {busiest:.2f} of one core at most; "
+        "its own row is what it does alone."
     )
     return "\n".join(lines)
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from cheapfirst.catalog import Catalog
 from cheapfirst.checks import Schema
-from cheapfirst.ledger import Recorder
-from cheapfirst.messages import Attempt, Plan, Planned, Request
+from cheapfirst.messages import Attempt, Plan, Planned, Request, Story
 from cheapfirst.plan import Position
 from cheapfirst.policy.table import Policy, Route
 from cheapfirst.upstream import Upstream
+
+
+class Records(Protocol):
+    """Where a job's story goes: the ledger's recorder, or something before it."""
+
+    def record(self, story: Story) -> None: ...
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -26,7 +31,7 @@ class Job(Struct, frozen=True, kw_only=True):
     policy: Policy
     catalog: Catalog
     upstream: Upstream
-    ledger: Recorder
+    ledger: Records
     schema: Schema | None = None
     custom: Mapping[str, Callable[..., Any]] = {}
     headers: Mapping[str, str] = {}  # further headers of every upstream call, e.g. traceparent

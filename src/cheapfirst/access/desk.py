@@ -53,7 +53,11 @@ class Desk:
         waiter = Waiter(ask, loop.time() + wait, loop.create_future())
         self._waiters.append(waiter)
         self._begin()
-        return await waiter.future
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            self._give_back(waiter)
+            raise
 
     def settle(self, ended: Settle) -> asyncio.Future[None]:
         """Settle a request soon; nobody needs to wait for what is returned. While the store is away it is tried again;
@@ -79,6 +83,14 @@ class Desk:
             future.cancel()
         for waiter in self._waiters:
             waiter.future.cancel()
+
+    def _give_back(self, waiter: Waiter) -> None:
+        """Settle what was granted to somebody who left at the same moment."""
+        future = waiter.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            decision = future.result()
+            if isinstance(decision, Grant):
+                self.settle(Settle(decision.held.id, 0, 0))
 
     def _begin(self) -> None:
         if self._wake is None or self._task is None or self._task.done():

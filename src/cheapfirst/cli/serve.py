@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -15,16 +16,26 @@ from cheapfirst.cli import options
 @click.option("--base-url", help="Another OpenAI-compatible upstream.")
 @options.policy_option
 @options.ledger_option
-def command(host: str, port: int, base_url: str | None, policy_file: Path | None, ledger_file: Path | None) -> None:
+@options.store_option
+def command(
+    host: str,
+    port: int,
+    base_url: str | None,
+    policy_file: Path | None,
+    ledger_file: Path | None,
+    store: str | None,
+) -> None:
     """Serve the OpenAI protocol: point any client's base URL here and name a task as the model.
 
-    SIGTERM ends it gracefully, SIGHUP (or a changed file) loads the policy anew.
+    Without any key made (cheapfirst keys create) it listens on loopback only. SIGTERM ends it gracefully, SIGHUP (or a
+    changed file) loads the policy anew.
     """
     from cheapfirst.gateway import Gateway, server
 
     listening = server.listen(host, port)
-    gateway = Gateway(policy_file, base_url=base_url, ledger=ledger_file)
+    gateway = Gateway(policy_file, base_url=base_url, ledger=ledger_file, store=store)
     policy = gateway.router.policy
+    closed = asyncio.run(server.require_key(listening, policy, gateway.admission.access.address))
 
     def ready() -> None:
         click.echo(
@@ -32,5 +43,7 @@ def command(host: str, port: int, base_url: str | None, policy_file: Path | None
             "Stop with Ctrl-C.",
             err=True,
         )
+        if not closed:
+            click.echo("No key was made, so whoever is on this machine is served: cheapfirst keys create", err=True)
 
     server.run(lambda: server.serve(gateway, listening, ready=ready))

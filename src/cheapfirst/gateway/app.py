@@ -9,14 +9,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from cheapfirst import cascade
+from cheapfirst.access import Key, Lease, place
 from cheapfirst.errors import AnswerCutOff, CheapfirstError
-from cheapfirst.gateway import asked, body, chat, failure, pages, trail
+from cheapfirst.gateway import admission, asked, body, chat, failure, pages, trail
+from cheapfirst.gateway.admission import Admission
 from cheapfirst.gateway.asgi import JSON, Receive, Scope, Send, respond
 from cheapfirst.gateway.body import Left
 from cheapfirst.gateway.faces import chat as chat_face
@@ -25,7 +28,7 @@ from cheapfirst.gateway.gate import Gate
 from cheapfirst.gateway.leave import Leaving
 from cheapfirst.gateway.problem import Problem, Refused
 from cheapfirst.gateway.stream import SLOW_READER, Stream
-from cheapfirst.ledger import Recorder
+from cheapfirst.ledger import Recorder, locate
 from cheapfirst.messages import Answer, Wire
 from cheapfirst.policy import Policy
 from cheapfirst.policy.load import BUILT_IN
@@ -33,13 +36,17 @@ from cheapfirst.router import AsyncRouter
 
 LOG = logging.getLogger("cheapfirst.gateway")
 
+NOTHING = Decimal(0)
+
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Gateway:
     """An ASGI application that serves the OpenAI, Responses and Messages protocols.
 
-    Args are those of `AsyncRouter`. Mount it in an application of your own, or let `cheapfirst serve` run it.
+    Args are those of `AsyncRouter`; `store` is the address of keys and budgets (a file or a postgresql:// URL; absent:
+    CHEAPFIRST_STORE, else access.db beside the ledger). Mount it in an application of your own, or let
+    `cheapfirst serve` run it.
     """
 
     def __init__(
@@ -50,9 +57,12 @@ class Gateway:
         api_key: str | None = None,
         ledger: str | Path | bool | Recorder | None = None,
         checks: Mapping[str, Callable[..., Any]] | None = None,
+        store: str | None = None,
     ) -> None:
         self.router = AsyncRouter(policy, base_url=base_url, api_key=api_key, ledger=ledger, checks=checks)
         self.gate = Gate(self.router.policy.gateway)
+        ledger_file = self.router.ledger.path or locate(self.router.policy.ledger.path)
+        self.admission = Admission(self.router.policy, place.find(ledger_file) if store is None else store)
         self._options: dict[str, Any] = {"base_url": base_url, "api_key": api_key, "checks": checks}
         self._old: set[asyncio.Task[None]] = set()  # routers of policies before, on their way out
 
@@ -77,6 +87,7 @@ class Gateway:
             return False
         old, self.router = self.router, new
         self.gate.options = new.policy.gateway
+        self.admission.use(new.policy)
         leaving = asyncio.ensure_future(_let_end(old))
         self._old.add(leaving)
         leaving.add_done_callback(self._old.discard)
@@ -86,6 +97,7 @@ class Gateway:
         """Close connections and bring the ledger's journal into its database."""
         for leaving in self._old:
             leaving.cancel()
+        await self.admission.close()
         await self.router.aclose()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -103,8 +115,9 @@ class Gateway:
         face = FACES.get(path)
         headers = dict(scope["headers"])
         try:
+            key = await self.admission.enter(headers) if not path.startswith("/health") else None
             if face is not None and scope["method"] == "POST":
-                await self._ask(face, headers, receive, send)
+                await self._ask(face, key, headers, receive, send)
             else:
                 await self._page(path, scope["method"], face, headers, receive, send)
         except Left:
@@ -125,9 +138,12 @@ class Gateway:
         answer = await page(self, path, headers)
         await respond(send, answer.status, answer.content, answer.headers)
 
-    async def _ask(self, face: Face, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def _ask(
+        self, face: Face, key: Key | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
         await self.gate.enter()
         request_id: str | None = None
+        lease: Lease | None = None
         task = ""
         try:
             router = self.router
@@ -135,10 +151,14 @@ class Gateway:
             said = body.decode(raw)
             wire = face.read(said)
             now = time.time()
-            ask = asked.read(wire, headers, router.policy, router.catalog, now=now)
+            ask = asked.read(wire, headers, router.policy, router.catalog, now=now, key=key)
             request_id, task = ask.request.id, ask.request.task
             job = router.job(ask.request, schema=ask.schema, at=now)
+            if key is not None:
+                job = admission.scoped(job, key)
             with Leaving(receive):
+                if self.admission.needed(ask.request, key):
+                    job, lease = await self.admission.admit(job, key, now)
                 if ask.request.stream:
                     events = face.Events(said, request_id)
                     await Stream(job, face, events, send, router.policy.gateway).run()
@@ -154,6 +174,8 @@ class Gateway:
             LOG.exception("request %s failed inside the gateway", request_id)
             raise Refused(failure.unexpected(request_id)) from error
         finally:
+            if lease is not None:
+                lease.settle(NOTHING)  # it was never begun: whatever began has settled it
             self.gate.leave()
 
 

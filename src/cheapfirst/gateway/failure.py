@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from cheapfirst.errors import (
+    AccessError,
     AnswerCutOff,
     AnswerRejected,
+    BudgetExhausted,
+    BudgetReserved,
     CheapfirstError,
     CostCeilingReached,
     DeadlineExceeded,
+    KeyRefused,
     NoModelFits,
+    NotAllowed,
+    RateLimited,
     RequestError,
     RequestFailed,
     UpstreamFault,
@@ -58,6 +64,11 @@ def of(error: CheapfirstError, *, task: str = "", request_id: str | None = None)
             retry_after=_wait(fault),
             trail=told,
         )
+    if isinstance(error, AccessError):
+        code, status = _kept_out(error)
+        return Problem(
+            status=status, code=code, message=str(error), request_id=request_id, retry_after=error.retry_after
+        )
     if isinstance(error, NoModelFits):
         return Problem(status=400, code="no_model_fits", message=str(error), request_id=request_id)
     if isinstance(error, RequestError):
@@ -87,6 +98,20 @@ def _ended(error: RequestFailed) -> tuple[str, int]:
     if isinstance(error, UpstreamFault) and error.fault is not None:
         return f"upstream_{error.fault.name}", STATUS.get(error.fault.name, 502)
     return "no_answer", 502
+
+
+def _kept_out(error: AccessError) -> tuple[str, int]:
+    if isinstance(error, KeyRefused):
+        return "invalid_api_key", 401
+    if isinstance(error, NotAllowed):
+        return f"{error.kind}_not_allowed", 403
+    if isinstance(error, BudgetExhausted):
+        return "budget_exhausted", 402
+    if isinstance(error, BudgetReserved):
+        return "budget_reserved", 429
+    if isinstance(error, RateLimited):
+        return "rate_limited", 429
+    return "store_unavailable", 503
 
 
 def _wait(fault: Fault | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from cheapfirst.access import Access
 from cheapfirst.errors import CheapfirstError, GatewayError, MissingExtra, PolicyError
 from cheapfirst.gateway.app import Gateway
+from cheapfirst.policy import Policy
 
 if TYPE_CHECKING:
     import uvicorn
@@ -62,6 +65,20 @@ def address(listening: socket.socket) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - read, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+async def require_key(listening: socket.socket, policy: Policy, store: str) -> bool:
+    """Whether a key was ever made, so that everybody needs one. Raises GatewayError when none was and others than this
+    machine can reach the socket, and StoreUnavailable."""
+    async with Access(policy, store) as access:
+        found = await access.any_keys()
+    host, port = listening.getsockname()[:2]
+    if not found and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        raise GatewayError(
+            f"others could reach {host}:{port}, and spend, without a key: make one first "
+            "(cheapfirst keys create --name NAME), or listen on 127.0.0.1"
+        )
+    return found
 
 
 def make(gateway: Gateway) -> uvicorn.Server:
@@ -161,6 +178,7 @@ def serve_in_thread(*args: Any, host: str = "127.0.0.1", port: int = 0, **option
     """
     listening = listen(host, port)
     gateway = Gateway(*args, **options)
+    asyncio.run(require_key(listening, gateway.router.policy, gateway.admission.access.address))
     server = make(gateway)
     server.config.load()
     started = threading.Event()

@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import postgres_server
-
 from cheapfirst import policy
 from cheapfirst.access import Access, Price
 from cheapfirst.messages import Request

@@ -8,9 +8,10 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import asyncpg
 import pytest
-from access_stores import KINDS, NOON, Clock, address, price, race, request, rules
 
+from access_stores import KINDS, NOON, Clock, address, price, race, request, rules
 from cheapfirst.access import Access, Lease
 from cheapfirst.errors import BudgetExhausted, BudgetReserved, StoreUnavailable
 
@@ -190,3 +191,38 @@ async def test_a_store_that_is_away_lets_nobody_in(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
             await access.any_keys()
         await access.close()
+
+
+async def test_old_periods_are_forgotten_and_totals_never(store: str) -> None:
+    clock = Clock()
+    policy = rules(DAY.format(1) + '[[budgets]]\nfeature = "inbox"\nper = "total"\nlimit = 1\n')
+    async with Access(policy, store, clock=clock) as access:
+        await (await access.admit(request(), None, price("0.1"), 1)).settle(Decimal("0.1"))
+    clock.now += 500 * 86400
+    async with Access(policy, store, clock=clock) as access:
+        await (await access.admit(request(), None, price("0.1"), 1)).settle(Decimal("0.1"))
+        assert {one.per: one.spent for one in await access.balances()} == {
+            "day": Decimal("0.1"),
+            "total": Decimal("0.2"),
+        }
+    clock.now -= 500 * 86400
+    async with Access(policy, store, clock=clock) as access:
+        assert {one.per: one.spent for one in await access.balances()}["day"] == 0
+
+
+async def test_a_server_that_comes_back_finds_what_ended_meanwhile_settled() -> None:
+    store = await asyncio.to_thread(address, "postgres", Path())
+    name = store.partition("?")[0].rpartition("/")[2]
+    admin = await asyncpg.connect(store.replace(f"/{name}?", "/postgres?"))
+    async with Access(rules(DAY.format(1)), store, clock=Clock()) as access:
+        lease = await access.admit(request(), None, price("0.4"), 1)
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        settled = lease.settle(Decimal("0.1"))
+        with pytest.raises(StoreUnavailable):
+            await access.admit(request(), None, price("0.4"), 1)
+        assert not settled.done()
+        await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await settled
+        assert await only(access) == (Decimal("0.1"), 0, Decimal("0.9"))
+    await admin.close()

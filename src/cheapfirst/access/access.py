@@ -116,7 +116,8 @@ class Access:
             lasts: seconds that it may take. A reservation that is still not settled MARGIN seconds later counts as
                 spent: the process that held it has died, and nobody knows what its request cost.
 
-        Near a budget's end less than `worst.full` is reserved, down to `worst.least`; the lease says how much.
+        Near a budget's end, and when the wait is over, less than `worst.full` is reserved, down to `worst.least`; the
+        lease says how much.
         Raises BudgetExhausted, BudgetReserved, RateLimited, StoreUnavailable.
         """
         first = self._rules.concern(request, key, self._clock())
@@ -125,7 +126,7 @@ class Access:
         id = f"{request.id}-{secrets.token_hex(4)}"
         amounts, cheap = _amounts(worst), _amounts(stepped)
 
-        def ask(now: float) -> Ask:
+        def ask(now: float, last: bool) -> Ask:
             return Ask(
                 id=id,
                 concern=self._rules.concern(request, key, now),
@@ -133,6 +134,7 @@ class Access:
                 stepped=cheap,
                 tokens=tokens,
                 expires=now + lasts + MARGIN,
+                last=last,
             )
 
         decision = await self._desk.admit(ask, wait)
@@ -170,7 +172,7 @@ class Access:
         )
         if not await self._store.add_key(key, keys.digest(secret)):
             raise AccessError(f"there is a key {name!r} already; revoke it first, or take another name")
-        await self._keyring.look(force=True)
+        await self._keyring.all()
         return key, secret
 
     async def revoke_key(self, which: str) -> Key:
@@ -178,7 +180,7 @@ class Access:
         found = [key for key in await self.list_keys() if which in (key.id, key.name) and key.revoked is None]
         if not found or not await self._store.revoke_key(found[0].id, self._clock()):
             raise AccessError(f"there is no key {which[:100]!r} that is not revoked; see cheapfirst keys list")
-        await self._keyring.look(force=True)
+        await self._keyring.all()
         return found[0]
 
     async def list_keys(self) -> list[Key]:

@@ -61,6 +61,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     stepped: Amounts | None  # the same when it starts on the cheapest tier; None: it cannot
     tokens: int
     expires: float  # Unix seconds: when its reservation counts as spent
+    last: bool = True  # it waits no longer: what is free now must do
 
 
 class Settle(Struct, frozen=True):
@@ -184,9 +185,12 @@ def _reserve(books: Books, ask: Ask, amounts: Amounts) -> tuple[int, bool] | Ful
         else:
             return Exhausted(tight, left, amounts.least)
     amount = min(amounts.full, left)
-    for cap, account in caps:
-        if amount and account.spent + account.reserved + amount > cap.limit:
-            return Full(cap)
+    fullest, most = min(caps, key=lambda each: each[0].limit - each[1].spent - each[1].reserved)
+    free = max(0, fullest.limit - most.spent - most.reserved)
+    if amount > free:
+        if not ask.last or free < amounts.least:
+            return Full(fullest)
+        amount = free
     return amount, step_down
 
 

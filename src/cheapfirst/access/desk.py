@@ -19,6 +19,9 @@ LOG = logging.getLogger("cheapfirst.access")
 SHORTEST, LONGEST = 0.02, 0.3
 """Seconds between looks for what other processes have settled, while requests wait here."""
 
+TIDY = 3600.0
+"""Seconds between two clearings of counters that nothing counts on any more."""
+
 AGAIN = 0.5
 """Seconds until what could not be settled is tried again."""
 
@@ -28,7 +31,7 @@ Refusal: TypeAlias = Full | Exhausted | Slow
 class Waiter(Struct, eq=False):
     """A request at the desk."""
 
-    ask: Callable[[float], Ask]
+    ask: Callable[[float, bool], Ask]
     until: float  # the loop's time
     future: asyncio.Future[Grant | Refusal]
 
@@ -45,10 +48,12 @@ class Desk:
         self._task: asyncio.Task[None] | None = None
         self._pause = SHORTEST
         self._closing = False
+        self._tidied = float("-inf")  # Unix seconds
 
-    async def admit(self, ask: Callable[[float], Ask], wait: float) -> Grant | Refusal:
-        """Decide a request. `ask` makes it for a moment (Unix seconds). Where only reservations are in its way it waits
-        up to `wait` seconds for them to be settled, here or by another process. Raises StoreUnavailable."""
+    async def admit(self, ask: Callable[[float, bool], Ask], wait: float) -> Grant | Refusal:
+        """Decide a request. `ask` makes it for a moment (Unix seconds), and for its last try or not. Where only
+        reservations are in its way it waits up to `wait` seconds for them to be settled, here or by another process.
+        Raises StoreUnavailable."""
         loop = asyncio.get_running_loop()
         waiter = Waiter(ask, loop.time() + wait, loop.create_future())
         self._waiters.append(waiter)
@@ -125,19 +130,22 @@ class Desk:
             self._waiters = []
             return False
         now = self._clock()
-        asks = [waiter.ask(now) for waiter in waiters]
+        tick = asyncio.get_running_loop().time()
+        asks = [waiter.ask(now, waiter.until <= tick) for waiter in waiters]
+        if now - self._tidied > TIDY:
+            self._tidied = now
+            await self._store.tidy(now)
         decisions = await self._store.work(asks, [ended for ended, _ in settles], now)
         del self._settles[: len(settles)]
         for _, future in settles:
             if not future.done():
                 future.set_result(None)
-        late = asyncio.get_running_loop().time()
         waiting: list[Waiter] = []
-        for waiter, decision in zip(waiters, decisions, strict=True):
+        for waiter, ask, decision in zip(waiters, asks, decisions, strict=True):
             if waiter.future.done():  # nobody waits for it any more
                 if isinstance(decision, Grant):
                     self.settle(Settle(decision.held.id, 0, 0))
-            elif isinstance(decision, Full) and waiter.until > late:
+            elif isinstance(decision, Full) and not ask.last:
                 waiting.append(waiter)
             else:
                 waiter.future.set_result(decision)

@@ -20,7 +20,7 @@ class Keyring:
         self._keys: dict[str, Key] = {}
         self._version = 0
         self._looked = float("-inf")  # monotonic seconds
-        self._looking: asyncio.Lock | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def find(self, secret: str) -> Key | None:
         """The key with this secret, revoked and expired ones too. Raises StoreUnavailable."""
@@ -36,19 +36,19 @@ class Keyring:
 
     async def all(self) -> list[Key]:
         """Every key as the store has it now, oldest first. Raises StoreUnavailable."""
-        await self.look(force=True)
+        await self._look()
         return list(self._keys.values())
 
-    async def look(self, *, force: bool = False) -> None:
-        """Read what has changed. Raises StoreUnavailable."""
-        if self._looking is None:
-            self._looking = asyncio.Lock()
-        async with self._looking:
-            began = time.monotonic()
-            if not force and began - self._looked <= FRESH:
-                return
-            version = await self._store.version()
-            if version != self._version:
-                self._keys = dict(await self._store.keys())
-                self._version = version
-            self._looked = began
+    async def look(self) -> None:
+        """Read what has changed; all who ask meanwhile share one look and how it ends. Raises StoreUnavailable."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look())
+        await asyncio.shield(self._looking)
+
+    async def _look(self) -> None:
+        began = time.monotonic()
+        version = await self._store.version()
+        if version != self._version:
+            self._keys = dict(await self._store.keys())
+            self._version = version
+        self._looked = began

@@ -10,7 +10,7 @@ from typing import Any
 from cheapfirst.access import place, rows
 from cheapfirst.access.books import Ask, Books, Decision, Held, Settle
 from cheapfirst.access.keys import Key
-from cheapfirst.access.store import Change, Counters, account_ids, new_version, pace_ids, turn
+from cheapfirst.access.store import Change, Counters, account_ids, new_version, oldest, pace_ids, turn
 from cheapfirst.errors import MissingExtra, StoreUnavailable
 
 try:
@@ -21,7 +21,7 @@ except ImportError as error:
 LOCK = 0x63666163
 """The advisory lock under which batches of all gateways follow one another."""
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds to wait for the server, for each step."""
 
 
@@ -78,10 +78,16 @@ class Postgres:
                 await _write(db, change)
         return change.decisions
 
+    async def tidy(self, now: float) -> None:
+        async with self._connection() as db, db.transaction():
+            await db.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            for statement, value in zip(rows.TIDY, oldest(now), strict=True):
+                await db.execute(statement.format("$1"), value)
+
     async def counters(self) -> Counters:
         async with self._connection() as db:
             accounts = await db.fetch("SELECT scope, subject, period, spent, reserved FROM cheapfirst_accounts")
-            paces = await db.fetch("SELECT scope, subject, under_way, requests, tokens FROM cheapfirst_paces")
+            paces = await db.fetch("SELECT scope, subject, under_way, requests, tokens, last FROM cheapfirst_paces")
         return Counters(
             dict(rows.to_account(tuple(row)) for row in accounts), dict(rows.to_pace(tuple(row)) for row in paces)
         )
@@ -156,7 +162,7 @@ async def _read(db: Any, asks: Sequence[Ask], ended: Any) -> Books:
     if paces:
         scopes, subjects = zip(*paces, strict=True)
         found = await db.fetch(
-            "SELECT scope, subject, under_way, requests, tokens FROM cheapfirst_paces "
+            "SELECT scope, subject, under_way, requests, tokens, last FROM cheapfirst_paces "
             "WHERE (scope, subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))",
             scopes,
             subjects,
@@ -176,9 +182,9 @@ async def _write(db: Any, change: Change) -> None:
     if change.books.paces:
         await db.execute(
             "INSERT INTO cheapfirst_paces "
-            "SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[]) "
+            "SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[]) "
             "ON CONFLICT (scope, subject) DO UPDATE SET under_way = excluded.under_way, "
-            "requests = excluded.requests, tokens = excluded.tokens",
+            "requests = excluded.requests, tokens = excluded.tokens, last = excluded.last",
             *zip(*(rows.of_pace(*each) for each in change.books.paces.items()), strict=True),
         )
     if change.granted:

@@ -31,13 +31,20 @@ TABLES = (
         spent BIGINT NOT NULL, reserved BIGINT NOT NULL, PRIMARY KEY (scope, subject, period))""",
     """CREATE TABLE IF NOT EXISTS cheapfirst_paces (
         scope TEXT NOT NULL, subject TEXT NOT NULL, under_way BIGINT NOT NULL,
-        requests TEXT NOT NULL, tokens TEXT NOT NULL, PRIMARY KEY (scope, subject))""",
+        requests TEXT NOT NULL, tokens TEXT NOT NULL, last BIGINT NOT NULL, PRIMARY KEY (scope, subject))""",
     """CREATE TABLE IF NOT EXISTS cheapfirst_leases (
         id TEXT NOT NULL PRIMARY KEY, expires DOUBLE PRECISION NOT NULL, amount BIGINT NOT NULL,
         accounts TEXT NOT NULL, paces TEXT NOT NULL, second BIGINT NOT NULL, tokens BIGINT NOT NULL)""",
     """CREATE INDEX IF NOT EXISTS cheapfirst_leases_by_expiry ON cheapfirst_leases (expires)""",
 )
 """Both databases understand these. Money is in whole picodollars (USD * 10^12), times are Unix seconds."""
+
+TIDY = (
+    "DELETE FROM cheapfirst_accounts WHERE reserved = 0 AND length(period) = 10 AND period < {}",
+    "DELETE FROM cheapfirst_accounts WHERE reserved = 0 AND length(period) = 7 AND period < {}",
+    "DELETE FROM cheapfirst_paces WHERE under_way = 0 AND last < {}",
+)
+"""What `tidy` does; each takes one of the values of `store.oldest`."""
 
 FORMAT = 1
 
@@ -89,12 +96,13 @@ def to_account(row: Sequence[Any]) -> tuple[AccountId, Account]:
 
 def of_pace(id: PaceId, pace: Pace) -> tuple[Any, ...]:
     """A pace's columns."""
-    return (*id, pace.open, _marks(pace.requests), _marks(pace.tokens))
+    last = max(pace.requests, default=0)
+    return (*id, pace.open, _marks(pace.requests), _marks(pace.tokens), last)
 
 
 def to_pace(row: Sequence[Any]) -> tuple[PaceId, Pace]:
     """A pace from its columns."""
-    requests, tokens = (dict(_MARKS.decode(text)) for text in row[3:])
+    requests, tokens = (dict(_MARKS.decode(text)) for text in row[3:5])
     return PaceId(*row[:2]), Pace(row[2], requests, tokens)
 
 

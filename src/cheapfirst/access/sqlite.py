@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from cheapfirst.access import rows
 from cheapfirst.access.books import Ask, Books, Decision, Held, Settle
 from cheapfirst.access.keys import Key
-from cheapfirst.access.store import Counters, account_ids, new_version, pace_ids, turn
+from cheapfirst.access.store import Counters, account_ids, new_version, oldest, pace_ids, turn
 from cheapfirst.errors import StoreUnavailable
 from cheapfirst.ledger.journal import make_private
 
@@ -65,6 +65,9 @@ class Sqlite:
 
     async def work(self, asks: Sequence[Ask], settles: Sequence[Settle], now: float) -> list[Decision]:
         return await self._run(lambda: self._work(asks, settles, now))
+
+    async def tidy(self, now: float) -> None:
+        await self._run(lambda: self._tidy(now))
 
     async def counters(self) -> Counters:
         return await self._run(self._counters)
@@ -172,6 +175,13 @@ class Sqlite:
                 db.execute("UPDATE cheapfirst_access SET version = ?", (new_version(),))
         return changed
 
+    def _tidy(self, now: float) -> None:
+        db = self._existing()
+        if db is not None:
+            with _Transaction(db):
+                for statement, value in zip(rows.TIDY, oldest(now), strict=True):
+                    db.execute(statement.format("?"), (value,))
+
     def _counters(self) -> Counters:
         db = self._existing()
         if db is None:
@@ -194,7 +204,7 @@ class Sqlite:
             change = turn(books, asks, ended, settles, now)
             if change.granted or ended:
                 _put(db, "cheapfirst_accounts", 5, (rows.of_account(*each) for each in books.accounts.items()))
-                _put(db, "cheapfirst_paces", 5, (rows.of_pace(*each) for each in books.paces.items()))
+                _put(db, "cheapfirst_paces", 6, (rows.of_pace(*each) for each in books.paces.items()))
                 _put(db, "cheapfirst_leases", 7, map(rows.of_held, change.granted))
         return change.decisions
 

@@ -8,10 +8,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from cheapfirst.access import books, place
+from cheapfirst.access import books, period, place, window
 from cheapfirst.access.books import Account, Ask, Books, Decision, Grant, Held, Pace, Settle
 from cheapfirst.access.concern import AccountId, PaceId
 from cheapfirst.access.keys import Key
+
+KEPT = 400 * 86400
+"""Seconds for which what was spent in a day or a month stays readable."""
 
 
 class Change(Struct, frozen=True):
@@ -51,6 +54,9 @@ class Store(Protocol):
         """Settle, then let in, all in one transaction that no other one can come between. Reservations that are past
         their time are settled first, each as wholly spent. Nothing is kept when it raises."""
 
+    async def tidy(self, now: float) -> None:
+        """Forget accounts of periods that ended KEPT seconds ago and paces that nothing was counted in for a while."""
+
     async def counters(self) -> Counters:
         """Every account and pace there is."""
 
@@ -69,6 +75,11 @@ def open_store(address: str) -> Store:
 def new_version() -> int:
     """A version that no store had before, so that a store put in another's place is noticed too."""
     return secrets.randbits(62) + 1
+
+
+def oldest(now: float) -> tuple[str, str, int]:
+    """What `tidy` goes by: the oldest day and month that are kept, and the second before which a pace is idle."""
+    return period.name("day", now - KEPT), period.name("month", now - KEPT), int(now) - 2 * window.LENGTH
 
 
 def account_ids(asks: Iterable[Ask], ended: Iterable[Held]) -> set[AccountId]:

@@ -54,9 +54,10 @@ class Admission:
         """Whether the request must be admitted: whether any budget or rate binds it."""
         return self.access.needed(request, key)
 
-    async def admit(self, job: Job, key: Key | None, at: float) -> tuple[Job, Lease]:
-        """Reserve what the job may cost at worst, and return it bound to that; the lease settles itself when the job's
-        story is recorded. `at` is the Unix time whose prices count. Raises AccessError."""
+    async def admit(self, job: Job, key: Key | None, at: float) -> Job:
+        """Reserve what the job may cost at worst, and return it bound to that. Recording the job's story settles it; a
+        job that is never run keeps it until its time is over. `at` is the Unix time whose prices count. Raises
+        AccessError."""
         lead = _priced(job.plan, job)
         cheap = self._step_down(job, key, at)
         lease = await self.access.admit(
@@ -72,7 +73,7 @@ class Admission:
         if lease.step_down and cheap is not None:
             chosen = cheap
         bound = structs.replace(chosen, max_cost=_lower(chosen.max_cost, lease.max_cost))
-        return structs.replace(job, plan=bound, ledger=Settling(job.ledger, lease)), lease
+        return structs.replace(job, plan=bound, ledger=Settling(job.ledger, lease))
 
     async def close(self) -> None:
         """Settle what is left and close the store."""

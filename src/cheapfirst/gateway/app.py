@@ -9,14 +9,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from cheapfirst import cascade
-from cheapfirst.access import Key, Lease, place
+from cheapfirst.access import Key, place
 from cheapfirst.errors import AnswerCutOff, CheapfirstError
 from cheapfirst.gateway import admission, asked, body, chat, failure, pages, trail
 from cheapfirst.gateway.admission import Admission
@@ -35,8 +34,6 @@ from cheapfirst.policy.load import BUILT_IN
 from cheapfirst.router import AsyncRouter
 
 LOG = logging.getLogger("cheapfirst.gateway")
-
-NOTHING = Decimal(0)
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -97,8 +94,10 @@ class Gateway:
         """Close connections and bring the ledger's journal into its database."""
         for leaving in self._old:
             leaving.cancel()
-        await self.admission.close()
-        await self.router.aclose()
+        try:
+            await self.admission.close()
+        finally:
+            await self.router.aclose()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -143,7 +142,6 @@ class Gateway:
     ) -> None:
         await self.gate.enter()
         request_id: str | None = None
-        lease: Lease | None = None
         task = ""
         try:
             router = self.router
@@ -156,11 +154,11 @@ class Gateway:
             job = router.job(ask.request, schema=ask.schema, at=now)
             if key is not None:
                 job = admission.scoped(job, key)
+            events = face.Events(said, request_id) if ask.request.stream else None
             with Leaving(receive):
                 if self.admission.needed(ask.request, key):
-                    job, lease = await self.admission.admit(job, key, now)
-                if ask.request.stream:
-                    events = face.Events(said, request_id)
+                    job = await self.admission.admit(job, key, now)  # nothing may go wrong between this and its start
+                if events is not None:
                     await Stream(job, face, events, send, router.policy.gateway).run()
                 else:
                     answer = await _whole(job)
@@ -174,8 +172,6 @@ class Gateway:
             LOG.exception("request %s failed inside the gateway", request_id)
             raise Refused(failure.unexpected(request_id)) from error
         finally:
-            if lease is not None:
-                lease.settle(NOTHING)  # it was never begun: whatever began has settled it
             self.gate.leave()
 
 

@@ -178,12 +178,19 @@ def serve_in_thread(*args: Any, host: str = "127.0.0.1", port: int = 0, **option
     """
     listening = listen(host, port)
     gateway = Gateway(*args, **options)
-    asyncio.run(require_key(listening, gateway.router.policy, gateway.admission.access.address))
     server = make(gateway)
     server.config.load()
     started = threading.Event()
+    refused: list[CheapfirstError] = []
 
     async def main() -> None:
+        try:
+            await require_key(listening, gateway.router.policy, gateway.admission.access.address)
+        except CheapfirstError as error:
+            refused.append(error)
+            await gateway.aclose()
+            started.set()
+            return
         watch = asyncio.create_task(_watch(gateway, server, started.set))
         try:
             await server._serve([listening])  # `serve` would take over the process's signals
@@ -195,6 +202,8 @@ def serve_in_thread(*args: Any, host: str = "127.0.0.1", port: int = 0, **option
     thread.start()
     started.wait()
     try:
+        if refused:
+            raise refused[0]
         yield Handle(address(listening), gateway)
     finally:
         server.should_exit = True

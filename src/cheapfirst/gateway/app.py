@@ -17,7 +17,7 @@ import msgspec
 from cheapfirst import cascade
 from cheapfirst.access import Key, place
 from cheapfirst.errors import AnswerCutOff, CheapfirstError
-from cheapfirst.gateway import admission, asked, body, chat, failure, pages, trail
+from cheapfirst.gateway import admission, asked, body, chat, failure, pages, passthrough, trail
 from cheapfirst.gateway.admission import Admission
 from cheapfirst.gateway.asgi import JSON, Receive, Scope, Send, respond
 from cheapfirst.gateway.body import Left
@@ -117,6 +117,8 @@ class Gateway:
             key = await self.admission.enter(headers) if not path.startswith("/health") else None
             if face is not None and scope["method"] == "POST":
                 await self._ask(face, key, headers, receive, send)
+            elif passthrough.passes(path, (*FACES, *pages.PAGES)):
+                await self._pass(scope, path, key, headers, receive, send)
             else:
                 await self._page(path, scope["method"], face, headers, receive, send)
         except Left:
@@ -136,6 +138,17 @@ class Gateway:
         page = pages.find(path, method, posted=face is not None)
         answer = await page(self, path, headers)
         await respond(send, answer.status, answer.content, answer.headers)
+
+    async def _pass(
+        self, scope: Scope, path: str, key: Key | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        await self.gate.enter()
+        try:
+            await passthrough.serve(self, scope, path, key, headers, receive, send)
+        except CheapfirstError as error:
+            raise Refused(failure.of(error)) from error
+        finally:
+            self.gate.leave()
 
     async def _ask(
         self, face: Face, key: Key | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send

@@ -69,7 +69,7 @@ def read(
             body=wire,
             schema=schema.json if schema is not None else None,
             feature=said.get("feature"),
-            tenant=_tenant(said.get("tenant"), body.get("user"), key),
+            tenant=tenant_of(said.get("tenant"), body.get("user"), key),
             session=said.get("session") or _short(body.get("prompt_cache_key")),
             key=key.id if key is not None else None,
             user_facing=_truth(said.get("user_facing")),
@@ -136,7 +136,8 @@ def _unknown(name: str, kind: str, param: str, policy: Policy, hint: str | None 
     )
 
 
-def _tenant(said: str | None, user: object, key: Any) -> str | None:
+def tenant_of(said: str | None, user: object, key: Any) -> str | None:
+    """The tenant: the key's own, else what the request says. Raises Refused (403) where they differ."""
     own: str | None = key.tenant if key is not None else None
     if own is not None and said is not None and said != own:
         raise Refused(

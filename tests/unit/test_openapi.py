@@ -33,6 +33,10 @@ def test_every_path_of_the_gateway_is_described(document: Wire) -> None:
         assert "get" in document["paths"][path]
 
 
+def test_what_passes_through_is_described(document: Wire) -> None:
+    assert "default" in document["paths"]["/v1/embeddings"]["post"]["responses"]
+
+
 def test_paths_that_are_not_served_are_left_out() -> None:
     assert "/v1/chat/completions" not in openapi.document("1", ["/health"])["paths"]
 

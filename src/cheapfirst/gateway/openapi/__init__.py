@@ -14,7 +14,7 @@ from cheapfirst.messages import Wire
 
 def document(version: str, paths: Iterable[str]) -> Wire:
     """Return the OpenAPI 3.1 document for the paths that this gateway serves; `version` is cheapfirst's."""
-    served = set(paths)
+    served = {*paths, *operations.BESIDE}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -30,7 +30,7 @@ def document(version: str, paths: Iterable[str]) -> Wire:
         "servers": [{"url": "/"}],
         "security": [{}, {"bearer": []}],
         "tags": [{"name": name, "description": text} for name, text in operations.TAGS.items()],
-        "paths": {path: made for path, made in operations.paths().items() if path in served or "{" in path},
+        "paths": {path: made for path, made in operations.paths().items() if path in served},
         "components": {
             "securitySchemes": {
                 "bearer": {

@@ -12,6 +12,9 @@ TAGS = {
     "service": "About the gateway itself.",
 }
 
+BESIDE = ("/v1/models/{model}", "/v1/embeddings")
+"""Paths that are there without an entry of their own: one of a list, and one of those that pass through."""
+
 PROBLEMS = {
     400: "The request cannot be served as it is; `error.param` names the field.",
     401: "A key is needed, or this one is unknown, revoked or expired.",

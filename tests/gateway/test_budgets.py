@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import openai
 import pytest
 
 from access_stores import KINDS, address
@@ -298,10 +300,12 @@ def test_a_client_that_leaves_gives_back_what_nobody_billed(simulator: Simulated
                 task.cancel()
             await asyncio.gather(*leaving, return_exceptions=True)
 
+    simulator.reset()
     with gateways(simulator, tmp_path, store, rows) as (handle,):
         asyncio.run(walk(handle))
-    found = balances(store, rows)
-    assert all(one.reserved == 0 for one in found)
+    (found,) = balances(store, rows)
+    assert found.reserved == 0
+    assert Decimal(str(simulator.books()["total"]["cost"])) <= found.spent
 
 
 def test_a_model_of_unknown_price_is_not_let_in_under_a_budget(simulator: Simulated, tmp_path: Path) -> None:
@@ -316,3 +320,62 @@ def test_a_model_of_unknown_price_is_not_let_in_under_a_budget(simulator: Simula
     rows = budget(1, whose='tenant = "acme"')
     with gateways(simulator, tmp_path, address("sqlite", tmp_path), rows) as (handle,):
         asyncio.run(walk(handle))
+
+
+def test_several_choices_are_reserved_several_times(simulator: Simulated, tmp_path: Path) -> None:
+    with gateways(simulator, tmp_path, str(tmp_path / "none.db")) as (plain,):
+        _, least = asyncio.run(costs(plain))
+    rows = budget(least * 2)
+
+    async def walk(handle: Handle) -> None:
+        async with crowd() as http:
+            assert (await ask(http, handle, n=3)).code == "budget_exhausted"
+            assert (await ask(http, handle, n=2)).status == 200
+
+    with gateways(simulator, tmp_path, address("sqlite", tmp_path), rows) as (handle,):
+        asyncio.run(walk(handle))
+
+
+def test_the_openai_client_raises_its_own_errors_for_ours(simulator: Simulated, tmp_path: Path) -> None:
+    store = address("sqlite", tmp_path)
+    secret = asyncio.run(make_key(store, "inbox", tenant="acme", tasks=["write"]))
+    free = asyncio.run(make_key(store, "free"))
+    rows = budget(0, whose='key = "inbox"', per="month") + '[[rates]]\nfeature = "f"\nconcurrent = 1\nrequests = 1\n'
+    with gateways(simulator, tmp_path, store, rows) as (handle,):
+
+        def create(key: str, model: str, **metadata: str) -> None:
+            with openai.OpenAI(base_url=handle.base_url, api_key=key, max_retries=0) as client:
+                said: list[Any] = [{"role": "user", "content": TEXT}]
+                client.chat.completions.create(model=model, messages=said, max_tokens=50, metadata=metadata)
+
+        with pytest.raises(openai.AuthenticationError, match="nobody has this key"):
+            create("cf-wrong", "write")
+        with pytest.raises(openai.PermissionDeniedError, match="may not use the task 'draft'"):
+            create(secret, "draft")
+        with pytest.raises(openai.APIStatusError, match="key 'inbox' may spend") as caught:
+            create(secret, "write")
+        assert caught.value.status_code == 402
+        create(free, "write", feature="f")
+        with pytest.raises(openai.RateLimitError, match="feature 'f' may make 1 requests a minute"):
+            create(free, "write", feature="f")
+
+
+def test_a_changed_policy_changes_budgets_and_keeps_what_was_spent(simulator: Simulated, tmp_path: Path) -> None:
+    store = address("sqlite", tmp_path)
+    with gateways(simulator, tmp_path, store) as (plain,):
+        cost, least = asyncio.run(costs(plain))
+
+    async def first(handle: Handle) -> int:
+        async with crowd() as http:
+            return (await ask(http, handle)).status
+
+    with gateways(simulator, tmp_path, store, budget(least)) as (handle,):
+        assert asyncio.run(first(handle)) == 200
+        assert asyncio.run(first(handle)) == 402
+        (tmp_path / "cheapfirst.toml").write_text(POLICY + budget(least + cost))
+        until = time.monotonic() + 30
+        while asyncio.run(first(handle)) == 402 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert asyncio.run(first(handle)) == 402
+    (found,) = balances(store, budget(least + cost))
+    assert found.spent == cost * 2

@@ -128,7 +128,7 @@ class KeyRefused(AccessError):
 
 
 class NotAllowed(AccessError):
-    """The key may not use that task, tier or model. `kind` is which of the three."""
+    """The key may not use that task, tier or model, or nobody may without a key from that origin. `kind` is which."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         self.kind = kind

@@ -254,6 +254,31 @@ def test_only_loopback_is_served_without_a_key(simulator: Simulated, tmp_path: P
             assert raw.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_no_website_spends_through_a_gateway_without_keys(simulator: Simulated, tmp_path: Path) -> None:
+    store = address("sqlite", tmp_path)
+
+    async def asked(handle: Handle, origin: str, **headers: str) -> int:
+        url = f"{handle.base_url}/chat/completions"
+        body = {"model": "write", "messages": [{"role": "user", "content": TEXT}]}
+        async with crowd() as http, http.post(url, json=body, headers={"Origin": origin, **headers}) as answer:
+            return answer.status
+
+    with gateways(simulator, tmp_path, store) as (handle,):
+        for origin in ("http://localhost:3000", "http://127.0.0.1:8383", "http://[::1]:5173", "https://app.localhost"):
+            assert asyncio.run(asked(handle, origin)) == 200
+        for origin in (
+            "https://elsewhere.example",
+            "null",
+            "http://127.evil.example",
+            "http://localhost.evil.example",
+            "http://[",
+        ):
+            assert asyncio.run(asked(handle, origin)) == 403
+    secret = asyncio.run(make_key(store))
+    with gateways(simulator, tmp_path, store) as (handle,):
+        assert asyncio.run(asked(handle, "https://elsewhere.example", Authorization=f"Bearer {secret}")) == 200
+
+
 def test_near_its_end_a_budget_steps_requests_down_to_the_cheapest_tier(simulator: Simulated, tmp_path: Path) -> None:
     rows = budget(1, whose='tenant = "acme"', per="total", more="step_down = 0.0001")
 

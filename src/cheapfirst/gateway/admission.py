@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from msgspec import structs
 
 from cheapfirst import plan
 from cheapfirst.access import Access, Key, Lease, Price, keys
 from cheapfirst.catalog import Catalog
-from cheapfirst.errors import AccessError, KeyRefused, NoModelFits
+from cheapfirst.errors import AccessError, KeyRefused, NoModelFits, NotAllowed
 from cheapfirst.gateway import failure
 from cheapfirst.gateway.problem import Refused
 from cheapfirst.gateway.stream import SLOW_READER
@@ -27,6 +29,9 @@ class Admission:
 
     def __init__(self, policy: Policy, store: str) -> None:
         self.access = Access(policy, store)
+        self.served = (
+            False  # by `cheapfirst serve`, to this machine, and not within an application that has its own say
+        )
         self.closed = False  # keys were seen: from then on everybody needs one, whatever happens to the store
         self.use(policy)
 
@@ -37,10 +42,12 @@ class Admission:
         self._stepped: dict[str, Policy] = {}  # by task: the policy with that task on the cheapest tier
 
     async def enter(self, headers: Mapping[bytes, bytes]) -> Key | None:
-        """The key that asks; None while none was ever made. Raises Refused (401, 503)."""
+        """The key that asks; None while none was ever made. Raises Refused (401, 403, 503)."""
         try:
             if not self.closed:
                 if not await self.access.any_keys():
+                    if self.served and b"origin" in headers:
+                        _require_local(headers[b"origin"])
                     return None
                 self.closed = True
             secret = _secret(headers)
@@ -140,6 +147,25 @@ def allowed(made: Plan, key: Key, policy: Policy) -> Plan:
         keys.require_model(key, first.model)
         keys.require_tier(key, next((tier.name for tier in policy.tiers if first.model in tier.models), "of no name"))
     return structs.replace(made, attempts=(structs.replace(kept[0], on=first.on), *kept[1:]))
+
+
+def _require_local(origin: bytes) -> None:
+    """Raise NotAllowed for a page from elsewhere: a browser on this machine lends it its way here, and it would spend
+    with nobody's leave."""
+    if not _is_local(origin.decode("latin-1")):
+        raise NotAllowed(
+            "origin",
+            f"a page from {origin.decode('latin-1')[:100]!r} may not use this gateway without a key: make one "
+            "(cheapfirst keys create), and send it",
+        )
+
+
+def _is_local(origin: str) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _secret(headers: Mapping[bytes, bytes]) -> str | None:

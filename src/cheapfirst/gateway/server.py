@@ -90,6 +90,7 @@ def make(gateway: Gateway) -> uvicorn.Server:
         raise MissingExtra(error.name or "uvicorn", "gateway", "the gateway") from error
     from cheapfirst.gateway.protocol import Protocol
 
+    gateway.admission.served = True
     config = uvicorn.Config(
         gateway,
         loop="uvloop" if _has_uvloop() else "asyncio",

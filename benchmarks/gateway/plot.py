@@ -26,7 +26,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 class Panel(Struct, frozen=True):
-    """One measure of every gateway, on a logarithmic scale."""
+    """One measure of every gateway, the best first, on a logarithmic scale."""
 
     title: str
     rows: list[tuple[str, Spread]]
@@ -65,9 +65,10 @@ def panels(found: Found) -> list[Panel]:
                 for name in found.names()
                 if name != BARE
             ]
-            made.append(Panel(f"p50 added to the upstream's own, ms, {many} (less is better)", _known(added), 2))
+            made.append(Panel(f"p50 added to the upstream's own, ms, {many} (less is better)", _known(added)[::-1], 2))
     if found.memories:
-        held = [(one.name, Spread(one.after_mb, one.idle_mb, one.after_mb)) for one in found.memories]
+        least = sorted(found.memories, key=lambda one: one.after_mb)
+        held = [(one.name, Spread(one.after_mb, min(one.idle_mb, one.after_mb), one.after_mb)) for one in least]
         made.append(Panel("memory, MB: from idle to after the requests (less is better)", held, 0))
     return [panel for panel in made if panel.rows]
 

@@ -30,6 +30,11 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread | None:
     return spread(one / other for one, other in zip(ours, theirs, strict=False) if other)
 
 
+def added(values: Sequence[float], floor: Sequence[float]) -> Spread | None:
+    """What came on top of the floor, round by round."""
+    return spread(value - least for value, least in zip(values, floor, strict=False))
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table with its columns in line; the first is text, the others are figures."""
     lines = [list(head), *map(list, rows)]

@@ -7,8 +7,8 @@ from html import escape
 
 from msgspec import Struct
 
-from benchmarks.gateway.figures import Spread, spread
-from benchmarks.gateway.report import BARE, OURS, Found
+from benchmarks.gateway.figures import Spread, added, spread
+from benchmarks.gateway.report import BARE, OURS, Found, p50_ms, rate
 
 WIDTH, LEFT, RIGHT, LINE, HEAD, FOOT = 760, 130, 90, 24, 46, 34
 
@@ -55,17 +55,16 @@ def panels(found: Found) -> list[Panel]:
     for kind, connections in dict.fromkeys((row.kind, row.connections) for row in found.rows if row.kind != "text"):
         what = "streams of 50 chunks" if kind == "stream" else "whole answers"
         many = f"{connections} connection{'s' if connections > 1 else ''}"
-        rates = [(name, spread(found.values(name, kind, connections, lambda row: row.rate))) for name in found.names()]
+        rates = [(name, spread(found.values(name, kind, connections, rate))) for name in found.names()]
         made.append(Panel(f"{what} per second, {many} (more is better)", _known(rates), 0))
         if kind == "json":
-            floor = spread(found.values(BARE, kind, connections, lambda row: row.p50_ms))
-            base = floor.median if floor else 0.0
-            added = [
-                (name, spread(value - base for value in found.values(name, kind, connections, lambda row: row.p50_ms)))
+            floor = found.values(BARE, kind, connections, p50_ms)
+            more = [
+                (name, added(found.values(name, kind, connections, p50_ms), floor))
                 for name in found.names()
                 if name != BARE
             ]
-            made.append(Panel(f"p50 added to the upstream's own, ms, {many} (less is better)", _known(added)[::-1], 2))
+            made.append(Panel(f"p50 added to the upstream's own, ms, {many} (less is better)", _known(more)[::-1], 2))
     if found.memories:
         least = sorted(found.memories, key=lambda one: one.after_mb)
         held = [(one.name, Spread(one.after_mb, min(one.idle_mb, one.after_mb), one.after_mb)) for one in least]

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from benchmarks.gateway.figures import Spread, ratio, spread, table
+from benchmarks.gateway.figures import Spread, added, ratio, spread, table
 from benchmarks.gateway.measure import Memory, Row
 
 OURS = "cheapfirst"
@@ -33,6 +33,14 @@ class Found(Struct, frozen=True):
 
 def rate(row: Row) -> float:
     return row.rate
+
+
+def p50_ms(row: Row) -> float:
+    return row.p50_ms
+
+
+def p99_ms(row: Row) -> float:
+    return row.p99_ms
 
 
 def text(found: Found) -> str:
@@ -75,10 +83,6 @@ def speed(found: Found, kind: str, connections: int) -> str:
         "upstream cores",
         "bad",
     ]
-    floor = {
-        which: spread(found.values(BARE, kind, connections, of))
-        for which, of in (("p50", lambda row: row.p50_ms), ("p99", lambda row: row.p99_ms))
-    }
     ours = found.values(OURS, kind, connections, rate)
     rows = []
     for name in found.names():
@@ -86,10 +90,7 @@ def speed(found: Found, kind: str, connections: int) -> str:
             rates = found.values(name, of_kind, connections, rate)
             if not rates:
                 continue
-            cells = {
-                "p50": spread(found.values(name, of_kind, connections, lambda row: row.p50_ms)),
-                "p99": spread(found.values(name, of_kind, connections, lambda row: row.p99_ms)),
-            }
+            p50, p99 = (found.values(name, of_kind, connections, of) for of in (p50_ms, p99_ms))
             cpu = spread(found.values(name, of_kind, connections, lambda row: row.cpu_us))
             cores = spread(found.values(name, of_kind, connections, lambda row: row.upstream_cores))
             bad = sum(found.values(name, of_kind, connections, lambda row: row.bad))
@@ -98,10 +99,10 @@ def speed(found: Found, kind: str, connections: int) -> str:
                     f"{name} {of_kind}" if name == OURS else name,
                     _cell(spread(rates), 0 if min(rates) >= 100 else 1),
                     _cell(ratio(ours, rates), 2) if (name, of_kind) != (OURS, kind) else "1",
-                    _cell(cells["p50"], 3),
-                    _added(cells["p50"], floor["p50"]),
-                    _cell(cells["p99"], 2),
-                    _added(cells["p99"], floor["p99"]),
+                    _cell(spread(p50), 3),
+                    _added(p50, found.values(BARE, kind, connections, p50_ms)),
+                    _cell(spread(p99), 2),
+                    _added(p99, found.values(BARE, kind, connections, p99_ms)),
                     f"{cpu.median:,.0f}" if cpu else "",
                     f"{cores.median:.2f}" if cores else "",
                     f"{bad:,.0f}",
@@ -149,5 +150,6 @@ def _cell(value: Spread | None, digits: int) -> str:
     return value.text(digits) if value else ""
 
 
-def _added(value: Spread | None, floor: Spread | None) -> str:
-    return f"{value.median - floor.median:+.3f}" if value and floor else ""
+def _added(values: list[float], floor: list[float]) -> str:
+    more = added(values, floor)
+    return f"{more.median:+,.3f}" if more else ""

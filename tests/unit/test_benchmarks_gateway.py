@@ -82,6 +82,10 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert figures.spread([]) is None
 
 
+def test_added_latency_is_taken_round_by_round() -> None:
+    assert figures.added([1.5, 11.5], [1.0, 11.0]) == figures.Spread(0.5, 0.5, 0.5)
+
+
 def test_a_spread_is_the_median_between_least_and_greatest() -> None:
     held = figures.spread([3, 1, 2])
     assert held == figures.Spread(2, 1, 3)

@@ -66,7 +66,9 @@ def run(arguments: argparse.Namespace, folder: Path) -> report.Found:
         for name in arguments.peers:
             say(f"starting {name} ...")
             try:
-                targets.append(stack.enter_context(measure.started(name, folder / name, arguments.cache.resolve(), port)))
+                targets.append(
+                    stack.enter_context(measure.started(name, folder / name, arguments.cache.resolve(), port))
+                )
             except peers.Absent as error:
                 absent[name] = str(error)
                 say(f"{name} is absent: {error}")

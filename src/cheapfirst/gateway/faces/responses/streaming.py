@@ -17,6 +17,9 @@ from cheapfirst.messages import Wire
 
 _Grown = TypeVar("_Grown", bound=Item)
 
+_TEXT = frozenset(["role", "content"])
+"""All that the delta of a chunk of text has."""
+
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -37,6 +40,9 @@ class Events:
 
     def feed(self, chunk: Wire) -> bytes:
         """One chunk."""
+        if (said := self._more_text(chunk)) is not None:
+            self._message().grow(said, [])
+            return self._said()
         for name, value in chunk.items():
             if name != "choices" and value is not None:
                 self._top[name] = value
@@ -81,6 +87,21 @@ class Events:
             told = begun(self._top, self._asked, self._request_id)
             self._say("response.created", response=told)
             self._say("response.in_progress", response=told)
+
+    def _more_text(self, chunk: Wire) -> str | None:
+        """The text of a chunk that brings more of the text that is open, and nothing else: most chunks are such."""
+        choices = chunk.get("choices")
+        if not isinstance(self._speaking, Message) or chunk.get("usage"):
+            return None
+        if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choice := choices[0], dict):
+            return None
+        if choice.get("finish_reason") or choice.get("logprobs") or choice.get("index"):
+            return None
+        delta = choice.get("delta")
+        if not isinstance(delta, dict) or not delta.keys() <= _TEXT:
+            return None
+        said = delta.get("content")
+        return said if isinstance(said, str) and said else None
 
     def _take(self, delta: Wire, choice: Wire) -> None:
         thought, details = parts.reasoning(delta)

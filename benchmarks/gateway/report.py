@@ -48,7 +48,8 @@ def text(found: Found) -> str:
     parts = [machine(found)]
     for kind, connections in dict.fromkeys((row.kind, row.connections) for row in found.rows if row.kind != "text"):
         parts.append(speed(found, kind, connections))
-    parts.append(saturation(found))
+    if found.rows:
+        parts.append(saturation(found))
     if found.memories:
         parts.append(memory(found))
     for name, why in found.absent.items():

@@ -45,8 +45,9 @@ async def run(job: Job) -> Answer:
     raise AssertionError("the cascade ended without an answer or an error")
 
 
-async def stream(job: Job) -> AsyncGenerator[Wire | Answer, None]:
-    """Run the plan; yield the wire's chunks as the plan's mode allows, and last the Answer.
+async def stream(job: Job) -> AsyncGenerator[list[Wire] | Answer, None]:
+    """Run the plan; yield the wire's chunks as the plan's mode allows, those that came together as one list, and last
+    the Answer.
 
     `pass` yields them as they come, from the first that holds text on; until then faults fail over
     silently, and after it a fault ends the stream with UpstreamFault. `hold` and `off` yield none.
@@ -95,7 +96,7 @@ async def stream(job: Job) -> AsyncGenerator[Wire | Answer, None]:
             abandon(job, walk)
 
 
-async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[Wire | Outcome, None]:
+async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[list[Wire] | Outcome, None]:
     """Make one upstream call; in `pass` mode yield its chunks from the first one with text on."""
     streamed = job.plan.mode != "off"
     rejected = walk.attempts[-1] if walk.position.on == "re-ask" else None
@@ -126,10 +127,9 @@ async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[Wire |
                 if early is None:
                     yield item
                     continue
-                early.append(item)
-                if _has_text(item):
-                    for chunk in early:
-                        yield chunk
+                early += item
+                if any(map(_has_text, item)):
+                    yield early
                     early = None
 
 

@@ -145,11 +145,11 @@ def call(*, stream: bool = False, timeouts: Timeouts = QUICK, budget: float = 20
 async def collect(upstream: Upstream, made: Call) -> tuple[list[Wire], Outcome]:
     """All chunks of a stream, and its outcome, which must be the last thing and the only one of its kind."""
     items = [item async for item in upstream.stream(made)]
-    chunks = [item for item in items if not isinstance(item, Outcome)]
+    batches = [item for item in items if not isinstance(item, Outcome)]
     last = items[-1]
     assert isinstance(last, Outcome)
-    assert len(chunks) == len(items) - 1
-    return chunks, last
+    assert len(batches) == len(items) - 1
+    return [chunk for batch in batches for chunk in batch], last
 
 
 def delta(content: str | None = None, finish: str | None = None, **more: Any) -> Wire:

@@ -340,7 +340,7 @@ async def test_the_time_a_caller_takes_is_not_the_upstreams_silence() -> None:
     timeouts = Timeouts(connect=9.0, first_token=9.0, silence=1.0, total=30.0)
     async with serving(reply) as (_, upstream):
         items = upstream.stream(call(stream=True, timeouts=timeouts))
-        assert await anext(items) == delta("a")
+        assert await anext(items) == [delta("a")]
         await asyncio.sleep(1.1)
         go_on.set()
         *_, last = [item async for item in items]
@@ -357,7 +357,7 @@ async def test_closing_the_generator_closes_the_connection() -> None:
     async with serving(reply) as (server, upstream):
         before = asyncio.all_tasks()
         items = upstream.stream(call(stream=True))
-        assert await anext(items) == delta("a")
+        assert await anext(items) == [delta("a")]
         await items.aclose()
         await asyncio.wait_for(server.left.wait(), 10)
         assert asyncio.all_tasks() <= before

@@ -72,7 +72,7 @@ class Stream:
                 async for item in items:
                     if not isinstance(item, Answer):
                         flowed = True
-                        pieces = [self._events.feed(chunk) for chunk in tail.take(item)]
+                        pieces = [self._events.feed(chunk) for came in item for chunk in tail.take(came)]
                         if any(pieces):
                             await self._emit(b"".join(pieces))
                     elif not flowed:

@@ -261,7 +261,7 @@ class AsyncRouter:
 class AsyncStream:
     """The text of one answer, piece by piece; `answer` holds the whole of it once the text has ended."""
 
-    def __init__(self, items: AsyncGenerator[Wire | Answer, None]) -> None:
+    def __init__(self, items: AsyncGenerator[list[Wire] | Answer, None]) -> None:
         self._items = items
         self.answer: Answer | None = None
 
@@ -273,9 +273,11 @@ class AsyncStream:
                     self.answer = item
                     if not shown and item.text:
                         yield item.text
-                elif text := _piece(item):
-                    shown = True
-                    yield text
+                    continue
+                for chunk in item:
+                    if text := _piece(chunk):
+                        shown = True
+                        yield text
         finally:
             await self._items.aclose()
 

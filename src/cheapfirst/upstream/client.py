@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import weakref
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -15,19 +14,17 @@ from msgspec import structs
 
 from cheapfirst.messages import Fault, Outcome, Wire
 from cheapfirst.policy import table
-from cheapfirst.upstream import faults, refusals, sse
+from cheapfirst.upstream import faults, refusals, sse, trouble
 from cheapfirst.upstream.breaker import LEFT, Breakers, Pass
 from cheapfirst.upstream.call import Call
 from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.faults import Failed
 from cheapfirst.upstream.incoming import Incoming, decode
 from cheapfirst.upstream.slots import Slots
-from cheapfirst.upstream.waiting import within
 
 if TYPE_CHECKING:
-    import asyncio
-
-    import aiohttp
+    from cheapfirst.upstream.http1 import Connection
+    from cheapfirst.upstream.pool import Pool
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. A longer answer is the fault `answer_too_big`."""
@@ -49,7 +46,9 @@ class Upstream:
         self, options: table.Upstream, *, api_key: str | None = None, largest_answer: int = LARGEST_ANSWER
     ) -> None:
         self._base = options.base_url.rstrip("/")
-        self._host = urlsplit(self._base).netloc.rpartition("@")[2]
+        parts = urlsplit(self._base)
+        self._host = parts.netloc.rpartition("@")[2]
+        self._path = parts.path
         self._secrets = (api_key,) if api_key else ()
         self._largest = largest_answer
         self._breakers = Breakers(options.breaker) if options.breaker.enabled else None
@@ -57,8 +56,9 @@ class Upstream:
         self._headers = {"X-OpenRouter-Title": options.title} if options.title else {}
         if options.referer:
             self._headers["HTTP-Referer"] = options.referer
-        self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: Pool | None = None
+        self._process = 0
+        self._inherited: list[Pool] = []  # of the process that forked this one: never touched, not even closed
         self._closed = False
 
     async def send(self, call: Call) -> Outcome:
@@ -66,38 +66,48 @@ class Upstream:
 
         Raises nothing but CancelledError; cancelling closes the call's connection.
         """
-        async with aclosing(self.stream(call)) as items:
+        async with aclosing(self._items(call)) as items:
             async for item in items:
                 if isinstance(item, Outcome):
                     return item
         raise AssertionError("a call ended without an outcome")
 
-    async def stream(self, call: Call) -> AsyncGenerator[Wire | Outcome, None]:
-        """Make one call; yield the wire's chunks as they come, and last the Outcome assembled from them.
+    def stream(self, call: Call) -> AsyncGenerator[list[Wire] | Outcome, None]:
+        """Make one call; yield the wire's chunks, those that came together as one list, and last the Outcome
+        assembled from them.
 
         An upstream that answers as a whole although a stream was asked for yields only the Outcome. Closing
         the generator cancels the call and closes its connection at once.
         """
+        return self._items(call)
+
+    async def _items(self, call: Call) -> AsyncGenerator[list[Wire] | Outcome, None]:
         model = str(call.body.get("model"))
         breaker = None if self._breakers is None else self._breakers.of(model)
         passed: Pass | None = "call" if breaker is None else breaker.admit(monotonic())
-        if breaker is not None and passed is None:
+        if passed is None:
             yield _never_sent("breaker_open", model)
             return
         fault: Fault | None = LEFT
         try:
-            if not self._slots.take():
-                began = monotonic()
-                if not await self._slots.wait(call.budget):
-                    yield _never_sent("upstream_busy", self._host)
-                    return
-                call = structs.replace(call, budget=call.budget - (monotonic() - began))
-            answer = Incoming(call)
+            turn = await self._turn(call)
+            if turn is None:
+                yield _never_sent("upstream_busy", self._host)
+                return
+            answer = Incoming(turn)
             failure: Fault | None = None
             try:
-                async with aclosing(self._chunks(call, answer)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
+                response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
+                try:
+                    answer.headers = response.headers
+                    if response.status >= 300 or not _is_stream(response, turn):
+                        await self._whole(response, turn, answer)
+                    else:
+                        async with aclosing(self._chunks(response, answer)) as batches:
+                            async for chunks in batches:
+                                yield chunks
+                finally:
+                    response.end()
             except Failed as failed:
                 failure = failed.fault
             finally:
@@ -105,20 +115,29 @@ class Upstream:
             outcome = answer.outcome(failure, self._secrets)
             fault = outcome.fault
         finally:
-            if breaker is not None and passed is not None:
+            if breaker is not None:
                 breaker.report(passed, fault, monotonic())
         yield outcome
+
+    async def _turn(self, call: Call) -> Call | None:
+        """Wait for a free slot. Returns the call with what is left of its time, or None when no slot came free."""
+        if self._slots.take():
+            return call
+        began = monotonic()
+        if not await self._slots.wait(call.budget):
+            return None
+        return structs.replace(call, budget=call.budget - (monotonic() - began))
 
     async def get(self, path: str) -> Wire | Fault:
         """Read one of the upstream's pages, e.g. `/models`, `/key`, `/generation?id=...`, or say how it failed."""
         call = Call(body={}, budget=_PAGE_BUDGET)
         answer = Incoming(call)
         try:
-            response = await self._open("GET", path, None, call, answer.clock)
+            response = await self._open("GET", path, b"", call, answer.clock)
             try:
                 return await self._whole(response, call, answer)
             finally:
-                response.close()
+                response.end()
         except Failed as failed:
             return failed.fault
 
@@ -133,74 +152,73 @@ class Upstream:
     async def close(self) -> None:
         """Close every connection. Calls made afterwards are the fault `closed`."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        pool, self._pool = self._pool, None
+        if pool is not None and self._process == os.getpid():
+            pool.close()
 
     def __repr__(self) -> str:
         return f"Upstream({self._host!r})"
 
-    async def _chunks(self, call: Call, answer: Incoming) -> AsyncGenerator[Wire, None]:
-        """Yield the chunks of a streamed answer, or none of a whole one; fill `answer`. Raises Failed."""
-        try:
-            content = msgspec.json.encode(call.body)
-        except (TypeError, ValueError, RecursionError):
-            raise Failed(faults.make("unsendable")) from None
-        response = await self._open("POST", "/chat/completions", content, call, answer.clock)
-        try:
-            if response.status >= 300 or not _is_stream(response, call):
-                await self._whole(response, call, answer)
-                return
-            answer.headers = response.headers
-            parser = sse.Parser(self._largest)
-            received = 0
-            ended = False
-            while not ended:
-                answer.clock.listen()
-                try:
-                    data = await self._read(response, answer.clock)
-                except Failed:
-                    if answer.complete:
-                        return
-                    raise
-                received += len(data)
-                ended = not data
-                try:
-                    events = parser.end() if ended else parser.feed(data)
-                except sse.Oversize:
-                    raise Failed(faults.make("answer_too_big")) from None
-                if received > self._largest:
-                    raise Failed(faults.make("answer_too_big"))
+    async def _chunks(self, response: Connection, answer: Incoming) -> AsyncGenerator[list[Wire], None]:
+        """Yield the chunks of a streamed answer as they come; fill `answer`. Raises Failed."""
+        parser = sse.Parser(self._largest)
+        received = 0
+        ended = False
+        while not ended:
+            answer.clock.listen()
+            try:
+                data = await self._read(response)
+            except Failed:
+                if answer.complete:
+                    return
+                raise
+            received += len(data)
+            ended = not data
+            try:
+                events = parser.end() if ended else parser.feed(data)
+            except sse.Oversize:
+                raise Failed(faults.make("answer_too_big")) from None
+            if received > self._largest:
+                raise Failed(faults.make("answer_too_big"))
+            chunks: list[Wire] = []
+            try:
                 for event in events:
                     chunk = answer.take(event, last=ended)
                     if chunk is not None:
-                        yield chunk
-        finally:
-            response.close()
+                        chunks.append(chunk)
+            except Failed:
+                if chunks:
+                    yield chunks
+                raise
+            if chunks:
+                yield chunks
 
-    async def _open(
-        self, method: str, path: str, content: bytes | None, call: Call, clock: Clock
-    ) -> aiohttp.ClientResponse:
+    async def _open(self, method: str, path: str, content: bytes, call: Call, clock: Clock) -> Connection:
         """Send a request and return its response as soon as the headers are there. Raises Failed."""
-        import aiohttp
+        from cheapfirst.upstream import http1
 
         seconds, limit = clock.next()
         if self._closed or seconds <= 0:
             raise Failed(faults.make("closed" if self._closed else limit))
         try:
-            request = self._ready().request(
-                method,
-                self._base + path,
-                data=content,
-                headers=self._merged(call.headers),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=call.timeouts.connect),
-            )
-        except (TypeError, ValueError):
+            head = http1.head(method, self._path + path, self._host, self._merged(call.headers), len(content))
+            pool = self._ready()
+        except ValueError:
             raise Failed(faults.make("unsendable")) from None
-        return await within(clock, request, host=self._host, answering=False)
+        try:
+            connection = await pool.take(clock, call.timeouts.connect)
+        except trouble.Late as late:
+            raise Failed(faults.make(late.limit)) from None
+        except (OSError, RuntimeError, ValueError) as error:  # no connection; the last two: of a host that is no host
+            raise Failed(trouble.connecting(error, self._host)) from None
+        try:
+            await connection.request(head, content, clock)
+        except BaseException as error:  # noqa: BLE001 - named, or raised again
+            connection.end()
+            raise trouble.failed(error, self._host, answering=False) from None
+        return connection
 
-    async def _whole(self, response: aiohttp.ClientResponse, call: Call, answer: Incoming) -> Wire:
+    async def _whole(self, response: Connection, call: Call, answer: Incoming) -> Wire:
         """Read a whole answer into `answer.body` and return it. Raises Failed, for an error status always."""
         answer.headers = response.headers
         answer.whole = True
@@ -224,13 +242,13 @@ class Upstream:
             )
         )
 
-    async def _bytes(self, response: aiohttp.ClientResponse, clock: Clock, limit: int) -> bytes:
+    async def _bytes(self, response: Connection, clock: Clock, limit: int) -> bytes:
         pieces: list[bytes] = []
         size = 0
         begun = False  # whitespace before the answer only keeps the connection alive
         while True:
             clock.listen(begun=begun)
-            data = await self._read(response, clock)
+            data = await self._read(response)
             if not data:
                 return b"".join(pieces)
             if not begun and data.strip():
@@ -241,28 +259,30 @@ class Upstream:
             if size > limit:
                 raise Failed(faults.make("answer_too_big"))
 
-    async def _read(self, response: aiohttp.ClientResponse, clock: Clock) -> bytes:
-        return await within(clock, response.content.readany(), host=self._host, answering=True)
+    async def _read(self, response: Connection) -> bytes:
+        try:
+            return await response.read()
+        except Exception as error:  # noqa: BLE001 - named there, or raised again
+            raise trouble.failed(error, self._host, answering=True) from None
 
-    def _ready(self) -> aiohttp.ClientSession:
-        """The session of the running loop, made on first use."""
+    def _ready(self) -> Pool:
+        """The connections of the running loop."""
         import asyncio
 
-        import aiohttp
+        from cheapfirst.upstream.pool import Pool
 
-        loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the caller bounds its concurrency
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-            self._loop = loop
-            os.register_at_fork(after_in_child=_letting_go(self._session))
-        return self._session
+        loop, process = asyncio.get_running_loop(), os.getpid()
+        if self._pool is None or self._pool.loop is not loop or self._process != process:
+            if self._pool is not None:
+                # Another loop's connections cannot be closed from here. A parent process's must not be: closing
+                # takes them out of the epoll set that both share, and the parent would never hear from them again.
+                self._inherited.append(self._pool)
+            self._pool, self._process = Pool(self._base, loop), process
+        return self._pool
 
     def _merged(self, more: Mapping[str, str]) -> dict[str, str]:
         """Our headers with the call's own, which win, except over the key."""
-        fixed = {"Content-Type": "application/json"}
+        fixed = {"Content-Type": "application/json", "Accept-Encoding": "gzip, deflate"}
         if self._secrets:
             fixed["Authorization"] = f"Bearer {self._secrets[0]}"
         merged: dict[str, str] = {}
@@ -278,23 +298,14 @@ def _never_sent(name: str, note: str) -> Outcome:
     return Outcome(kind="fault", fault=faults.make(name, note=note))
 
 
-def _is_stream(response: aiohttp.ClientResponse, call: Call) -> bool:
-    kind = response.content_type
+def _content(call: Call) -> bytes:
+    """The body's bytes. Raises Failed."""
+    try:
+        return msgspec.json.encode(call.body)
+    except (TypeError, ValueError, RecursionError):
+        raise Failed(faults.make("unsendable")) from None
+
+
+def _is_stream(response: Connection, call: Call) -> bool:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "text/event-stream" or (call.streamed and "json" not in kind and "html" not in kind)
-
-
-def _letting_go(session: aiohttp.ClientSession) -> Callable[[], None]:
-    """What a forked child does with its parent's connections: drop them without closing them.
-
-    Closing would take them, and what wakes the parent's loop, out of the epoll set that both processes share: the
-    parent would never hear from them again. aiohttp has no public way to drop a connection.
-    """
-    alive = weakref.ref(session)
-
-    def let_go() -> None:
-        inherited = alive()
-        if inherited is not None and inherited.connector is not None:
-            inherited.connector._conns.clear()
-            inherited.detach()
-
-    return let_go

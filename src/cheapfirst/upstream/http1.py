@@ -1,0 +1,264 @@
+"""One HTTP/1.1 connection to the upstream: a request out, a response in as it comes, and again.
+
+The parser is httptools (llhttp). What this module adds is what a caller of models needs: the time limits of the call,
+bounds on memory, and an end that is told apart from a break.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httptools
+
+from cheapfirst.upstream.clock import Clock
+from cheapfirst.upstream.trouble import Broken, Garbled, Late
+
+LONGEST_HEAD = 64 * 1024
+"""Bytes of a response's head."""
+
+MOST_WAITING = 256 * 1024
+"""Bytes of a response that nobody has read yet; beyond them the upstream is made to wait."""
+
+UNPACKED_AT_ONCE = 1 << 20
+"""Bytes that packed data may grow to in one piece."""
+
+
+class Headers(dict[str, str]):
+    """A response's headers, by names in lower case; `get` takes any case."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The header of that name."""
+        return super().get(name.lower(), default)
+
+
+class Connection(asyncio.Protocol):
+    """A connection with at most one request under way. Made by the pool."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, give: Callable[[Connection], None]) -> None:
+        self._loop = loop
+        self._give = give
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: Any = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._clock: Clock | None = None
+        self.open = False
+        self.idle_since = 0.0  # the loop's seconds
+        self._reset()
+
+    def _reset(self) -> None:
+        self.status = 0
+        self.headers = Headers()
+        self._pieces: list[bytes] = []
+        self._size = 0  # bytes in the pieces
+        self._head = 0  # bytes of the head so far
+        self._begun = False  # the head is complete
+        self._done = False
+        self._framed = True  # the response itself says where it ends
+        self._reusable = False
+        self._paused = False
+        self._error: Exception | None = None
+        self._unpacker: Any = None
+
+    async def request(self, head: bytes, body: bytes, clock: Clock) -> None:
+        """Send a request and wait for the response's head. Raises Broken, Garbled, Late."""
+        self._reset()
+        self._clock = clock
+        self._transport.write(head + body if len(body) < 65536 else head)
+        if len(body) >= 65536:
+            self._transport.write(body)
+        while not self._begun:
+            await self._wait()
+        packing = self.headers.get("content-encoding", "").strip().lower()
+        if packing in ("gzip", "x-gzip", "deflate"):
+            self._unpacker = _Unpacker(packing)
+
+    async def read(self) -> bytes:
+        """The next piece of the body as it comes; empty at its end. Raises Broken, Garbled, Late."""
+        while True:
+            if self._pieces:
+                data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+                self._pieces.clear()
+                self._size = 0
+                if self._paused:
+                    self._paused = False
+                    self._transport.resume_reading()
+                if self._unpacker is not None:
+                    data = self._unpacker.unpack(data)
+                    if self._unpacker.rest:
+                        self._pieces.append(b"")  # more of the same waits to be unpacked
+                if data:
+                    return data
+            elif self._done:
+                return b""
+            else:
+                await self._wait()
+
+    def end(self) -> None:
+        """Let go of the response: the connection goes back to its pool, or is closed when the response is not over."""
+        self._give(self)
+
+    def release(self) -> bool:
+        """Forget the response. Returns whether the connection can take another request; else it is closed."""
+        self._clock = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.open and self._done and self._reusable and not self._transport.is_closing():
+            self.idle_since = self._loop.time()
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self.open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self.open = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._clock is None:  # nobody has asked for anything
+            self.close()
+            return
+        if not self._begun:
+            self._head += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
+            self._fail(Garbled())
+            return
+        if not self._begun and self._head > LONGEST_HEAD:
+            self._fail(Garbled())
+        elif self._size > MOST_WAITING and not self._paused and not self._done:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        if self._begun and not self._framed and exc is None:
+            self._done = True
+        elif not self._done and self._error is None:
+            self._error = Broken()
+        self._wake()
+
+    # What the parser calls.
+
+    def on_status(self, status: bytes) -> None:
+        """The reason phrase says nothing that the status does not."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self.headers = Headers()
+            return
+        self.status = status
+        self._begun = True
+        self._reusable = self._parser.should_keep_alive()
+        coding = self.headers.get("transfer-encoding", "")
+        bare = status in (204, 304)
+        self._framed = bare or "content-length" in self.headers or "chunked" in coding.lower()
+
+    def on_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._begun:
+            self._done = True
+
+    def on_message_begin(self) -> None:
+        if self._done:  # more than was asked for
+            self._reusable = False
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        self.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        """Wait until something happens on the connection, or the call's next time limit runs out."""
+        if self._error is not None:
+            raise self._error
+        assert self._clock is not None, "the response was let go of"
+        seconds, limit = self._clock.next()
+        if seconds <= 0:
+            raise Late(limit)
+        due = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._ring)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._error is not None and not self._pieces and not self._done:
+            raise self._error
+
+    def _ring(self) -> None:
+        """The timer, which is set once for many waits, went off: say so, or set it anew."""
+        self._timer = None
+        if self._clock is None or self._waiter is None or self._waiter.done():
+            return
+        seconds, limit = self._clock.next()
+        if seconds <= 0:
+            self._waiter.set_exception(Late(limit))
+        else:
+            self._timer = self._loop.call_at(self._loop.time() + seconds, self._ring)
+
+
+class _Unpacker:
+    """Unpacks gzip and deflate as they come, a bounded piece at a time."""
+
+    def __init__(self, packing: str) -> None:
+        self._wbits = 15 if packing == "deflate" else 31
+        self._object = zlib.decompressobj(self._wbits)
+        self._first = True
+        self.rest = b""  # packed bytes that wait for the next call
+
+    def unpack(self, data: bytes) -> bytes:
+        data = self.rest + data
+        try:
+            made = self._object.decompress(data, UNPACKED_AT_ONCE)
+        except zlib.error:
+            if not self._first or self._wbits != 15:
+                raise Garbled from None
+            self._object = zlib.decompressobj(-15)  # many servers mean the bare format by "deflate"
+            try:
+                made = self._object.decompress(data, UNPACKED_AT_ONCE)
+            except zlib.error:
+                raise Garbled from None
+        self._first = False
+        self.rest = self._object.unconsumed_tail
+        return made
+
+
+def head(method: str, target: str, host: str, headers: Mapping[str, str], length: int | None) -> bytes:
+    """A request's head. Raises ValueError for what cannot stand in one."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    for name, value in headers.items():
+        if not name or any(mark in name for mark in "\r\n: \0") or any(mark in value for mark in "\r\n\0"):
+            raise ValueError("a header holds a line break or a character that no header can hold")
+        lines.append(f"{name}: {value}")
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

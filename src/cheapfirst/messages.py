@@ -7,9 +7,11 @@ where the comment says unknown, absent where it says absent.
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
-from msgspec import Struct, field
+import msgspec
+from msgspec import Struct, field, structs
 
 Shape: TypeAlias = Literal["json", "text", "stream"]
 StreamMode: TypeAlias = Literal["off", "pass", "hold", "guard"]
@@ -67,6 +69,27 @@ class Skipped(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+_NOT_IN_BLUEPRINT = ("prompt_tokens", "blueprint")
+
+
+class Blueprint(Struct, frozen=True):
+    """What a plan has in common with many others: all of it but the prompt's size and what that makes it cost."""
+
+    hash: str  # of the text, 16 hex digits
+    text: str  # the plan as JSON, without `prompt_tokens` and without the attempts' `worst_case`
+
+    @classmethod
+    def of(cls, plan: Plan) -> Blueprint:
+        """The plan's blueprint; equal plans of differently long prompts have the same one."""
+        told = {name: value for name, value in structs.asdict(plan).items() if name not in _NOT_IN_BLUEPRINT}
+        told["attempts"] = [
+            {name: value for name, value in structs.asdict(planned).items() if name != "worst_case"}
+            for planned in plan.attempts
+        ]
+        text = msgspec.json.encode(told)
+        return cls(sha256(text).hexdigest()[:16], text.decode())
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """The attempts allowed for one request, with reasons. Computed without I/O."""
 
@@ -87,6 +110,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     on_reject: Literal["raise", "return"] = "raise"
     prompt_tokens: int = 0  # estimate
     policy_hash: str = ""
+    blueprint: Blueprint | None = None  # None: not made yet
 
 
 class Usage(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ MILLION = 1_000_000
 
 # A context of our own: the caller's decimal context (precision, traps) must not change a bill.
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_ZERO = Decimal(0)
 
 
 def usd(value: Decimal | int | str | float) -> Decimal:
@@ -47,6 +48,14 @@ def per_mtok(price: Decimal | int | str | float) -> Decimal:
 def tokens_cost(tokens: int, price_per_mtok: Decimal) -> Decimal:
     """USD for `tokens` at a price per million tokens, unrounded (round a whole attempt once, with `usd`)."""
     return _EXACT.divide(_EXACT.multiply(Decimal(tokens), price_per_mtok), Decimal(MILLION))
+
+
+def tokens_total(parts: Iterable[tuple[int, Decimal]], more: Decimal) -> Decimal:
+    """USD for several numbers of tokens, each at its price per million, and `more` USD; unrounded."""
+    result = _ZERO
+    for tokens, price_per_mtok in parts:
+        result = _EXACT.fma(price_per_mtok, tokens, result)
+    return _EXACT.add(_EXACT.scaleb(result, -6), more)
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:

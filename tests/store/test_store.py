@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from cheapfirst.errors import LedgerError
 from cheapfirst.ledger import journal, store
-from cheapfirst.ledger.rows import AttemptRow, LossRow, RequestRow, line, loss_line, rows, values
+from cheapfirst.ledger.rows import AttemptRow, LossRow, PlanRow, RequestRow, line, loss_line, rows, values
 from cheapfirst.messages import Story
 from stories import escalated, stories, story
 
@@ -221,6 +222,7 @@ def test_a_path_with_signs_that_mean_something_in_a_uri_is_a_path(tmp_path: Path
     [
         ("requests", RequestRow.__struct_fields__),
         ("attempts", AttemptRow.__struct_fields__),
+        ("plans", PlanRow.__struct_fields__),
         ("losses", LossRow.__struct_fields__),
         ("journals", ("name", "offset")),
     ],
@@ -246,3 +248,31 @@ def test_every_query_of_the_documentation_runs(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         for query in queries:
             db.execute(query).fetchall()
+
+
+def test_a_ledger_of_version_1_is_brought_up_to_date_and_keeps_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    opened = store.open_store(path)
+    db = opened.db
+    db.execute("DROP TABLE plans")
+    for column in ("key", "prompt_estimate"):
+        db.execute(f"ALTER TABLE requests DROP COLUMN {column}")
+    columns = [row[1] for row in db.execute("PRAGMA table_info(requests)")]
+    for number, tokens in enumerate((7, 9)):
+        plan = json.dumps(
+            {"task": "chat", "attempts": [{"model": "a/b", "worst_case": "0.1"}], "prompt_tokens": tokens}
+        )
+        cells = {"id": f"req_{number}", "plan": plan, "task": "chat", "feature": None}
+        db.execute(
+            f"INSERT INTO requests VALUES ({', '.join('?' * len(columns))})", [cells.get(name, 0) for name in columns]
+        )
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    db = store.open_store(path).db
+    found = db.execute(
+        "SELECT id, key, prompt_estimate, plans.plan FROM requests JOIN plans ON plans.hash = requests.plan ORDER BY id"
+    ).fetchall()
+    assert [(id, key, tokens) for id, key, tokens, _ in found] == [("req_0", None, 7), ("req_1", None, 9)]
+    assert {text for *_, text in found} == {'{"task":"chat","attempts":[{"model":"a/b"}]}'}
+    assert db.execute("PRAGMA user_version").fetchone() == (store.VERSION,)
+    db.close()

@@ -106,16 +106,17 @@ def test_no_usage_however_contradictory_costs_less_than_nothing(price: Price, us
 
 @given(price_rows, usages(), st.integers(0, 1000), st.integers(0, 1000))
 def test_the_worst_case_is_never_exceeded(price: Price, usage: Usage, more_in: int, more_out: int) -> None:
-    worst = cost.worst_case([price], usage.prompt_tokens + more_in, usage.completion_tokens + more_out)
+    dearest = cost.dearest([price])
     amount = cost.computed(price, usage)
-    assert worst is not None
+    assert dearest is not None
+    worst = cost.worst_case(dearest, usage.prompt_tokens + more_in, usage.completion_tokens + more_out)
     assert amount is not None
     assert worst >= amount
 
 
 def test_the_worst_case_of_an_unknown_price_is_unknown() -> None:
-    assert cost.worst_case([], 10, 10) is None
-    assert cost.worst_case([PRICE, Price(input=Decimal(1))], 10, 10) is None
+    assert cost.dearest([]) is None
+    assert cost.dearest([PRICE, Price(input=Decimal(1))]) is None
 
 
 def test_without_a_key_of_the_callers_own_the_reported_cost_is_the_whole_charge() -> None:

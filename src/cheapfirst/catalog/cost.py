@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from msgspec import Struct
+
 from cheapfirst import money
 from cheapfirst.catalog.model import Price
 from cheapfirst.messages import Usage
@@ -36,35 +38,45 @@ def computed(price: Price | None, usage: Usage) -> Decimal | None:
     written = min(max(usage.cache_write_tokens, 0), prompt - cached)
     completion = max(usage.completion_tokens, 0)
     reasoning = min(max(usage.reasoning_tokens, 0), completion)
-    amount = money.total(
-        (
-            _part(prompt - cached - written, price.input),
-            _part(cached, _first(price.cache_read, price.input)),
-            _part(written, _first(price.cache_write, price.input)),
-            _part(completion - reasoning, price.output),
-            _part(reasoning, _first(price.reasoning, price.output)),
-            price.request or _ZERO,
-        )
+    parts = (
+        (prompt - cached - written, price.input),
+        (cached, _first(price.cache_read, price.input)),
+        (written, _first(price.cache_write, price.input)),
+        (completion - reasoning, price.output),
+        (reasoning, _first(price.reasoning, price.output)),
     )
-    return None if amount is None else money.usd(amount)
+    needed = [(tokens, per_mtok) for tokens, per_mtok in parts if tokens]
+    if any(per_mtok is None for _, per_mtok in needed):
+        return None
+    return money.usd(money.tokens_total(needed, price.request or _ZERO))  # type: ignore[arg-type]  # none is None
 
 
-def worst_case(prices: Iterable[Price], prompt_tokens: int, max_tokens: int) -> Decimal | None:
-    """The most that a call can cost: the dearest of `prices` for each kind of token, the whole room used.
+class Dearest(Struct, frozen=True):
+    """The highest of some prices for each kind of token, in USD: per million tokens, and per request."""
 
-    None when there is no price, or one that is needed is unknown.
-    """
+    input: Decimal
+    output: Decimal
+    request: Decimal
+
+
+def dearest(prices: Iterable[Price]) -> Dearest | None:
+    """The dearest of `prices`; None when there is none, or one that is needed is unknown."""
     rows = list(prices)
     if not rows or any(row.input is None or row.output is None for row in rows):
         return None
-    per_input = max(
-        amount for row in rows for amount in (row.input, row.cache_read, row.cache_write) if amount is not None
+    inputs = (amount for row in rows for amount in (row.input, row.cache_read, row.cache_write))
+    outputs = (amount for row in rows for amount in (row.output, row.reasoning))
+    return Dearest(
+        max(amount for amount in inputs if amount is not None),
+        max(amount for amount in outputs if amount is not None),
+        max(row.request or _ZERO for row in rows),
     )
-    per_output = max(amount for row in rows for amount in (row.output, row.reasoning) if amount is not None)
-    request = max(row.request or _ZERO for row in rows)
-    parts = (_part(max(prompt_tokens, 0), per_input), _part(max(max_tokens, 0), per_output), request)
-    amount = money.total(parts)
-    return None if amount is None else money.usd(amount)
+
+
+def worst_case(price: Dearest, prompt_tokens: int, max_tokens: int) -> Decimal:
+    """The most USD that a call can cost at that price, the whole room used."""
+    tokens = ((max(prompt_tokens, 0), price.input), (max(max_tokens, 0), price.output))
+    return money.usd(money.tokens_total(tokens, price.request))
 
 
 def reported(usage: Mapping[str, Any] | None) -> Decimal | None:
@@ -90,12 +102,6 @@ def lone_fee(usage: Mapping[str, Any] | None) -> Decimal | None:
     if not usage or not usage.get("is_byok") or reported(usage) is not None:
         return None
     return _amount(usage.get("cost"))
-
-
-def _part(tokens: int, price: Decimal | None) -> Decimal | None:
-    if tokens == 0:
-        return _ZERO
-    return None if price is None else money.tokens_cost(tokens, price)
 
 
 def _first(price: Decimal | None, otherwise: Decimal | None) -> Decimal | None:

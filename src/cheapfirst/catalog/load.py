@@ -6,6 +6,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,14 @@ class Shipped(Struct, frozen=True):
     models: dict[str, Raw]
 
 
+class _Dear(Struct, frozen=True):
+    """The dearest price of a model between two moments (Unix seconds)."""
+
+    price: arithmetic.Dearest | None
+    since: float
+    until: float
+
+
 class Catalog:
     """Models by id. Make one with `load`; it never changes afterwards and may be shared between threads."""
 
@@ -61,6 +70,7 @@ class Catalog:
         self._listed = dict(listed)
         self._aliases = {alias: row.model.id for row in listed.values() for alias in row.aliases}
         self._models: dict[str, Model] = {}
+        self._dear: dict[str, _Dear] = {}
 
     @property
     def date(self) -> str:
@@ -116,17 +126,28 @@ class Catalog:
 
     def worst_case(self, id: str, prompt_tokens: int, max_tokens: int, at: When = None) -> Decimal | None:
         """The most USD that one call can cost with at most these tokens; None when a price is unknown."""
+        price = self._dearest(id, prompt_tokens, at)
+        return None if price is None else arithmetic.worst_case(price, prompt_tokens, max_tokens)
+
+    def _dearest(self, id: str, prompt_tokens: int, at: When) -> arithmetic.Dearest | None:
+        """The dearest price that can count for such a call. Remembered for as long as it is the same for all."""
+        moment = seconds(at)
+        known = self._dear.get(id)
+        if known is not None and moment is not None and known.since <= moment < known.until:
+            return known.price
         model = self.model(id)
         now = model.price(at)
-        moment = seconds(at)
         begun = [row.since or 0 for row in model.prices if moment is None or (row.since or 0) <= moment]
         latest = max(begun, default=0)
-        possible = [
+        found = arithmetic.dearest(
             row
             for row in model.prices
             if row.above < max(prompt_tokens, 1) and ((row.since or 0) == latest or row.hours is not None or row is now)
-        ]
-        return arithmetic.worst_case(possible, prompt_tokens, max_tokens)
+        )
+        if model.known and moment is not None and all(not row.above and row.hours is None for row in model.prices):
+            following = [row.since for row in model.prices if row.since is not None and row.since > moment]
+            self._dear[id] = _Dear(found, latest, min(following, default=inf))
+        return found
 
     def _find(self, id: str) -> Model:
         base, _, suffix = id.partition(":")

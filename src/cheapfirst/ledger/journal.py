@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIX = ".jsonl"
-CHUNK = 1 << 18  # bytes read at once
+CHUNK = 1 << 20  # bytes read at once
 
 
 def directory(ledger: Path) -> Path:

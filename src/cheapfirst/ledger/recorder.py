@@ -52,11 +52,11 @@ class Recorder:
         if self.path is None or self._writer is None:
             return
         try:
-            line = rows.line(story)
+            line, plan = rows.line(story), rows.blueprint_of(story)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a story, its request must not fail
             self._writer.drop(1, f"{type(error).__name__} while its rows were made")
         else:
-            self._writer.write(line)
+            self._writer.write(line, plan)
         (self._loader or self._open(self.path, self._writer)).wake()
 
     def flush(self, timeout: float = 5.0) -> bool:

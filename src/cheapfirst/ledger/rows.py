@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from cheapfirst.messages import Attempt, Finding, Path, Story, Usage
+from cheapfirst.messages import Attempt, Blueprint, Finding, Path, Story, Usage
 from cheapfirst.money import to_pico
 
 WIDEST = 2**63 - 1
@@ -37,7 +37,7 @@ class RequestRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str | None = None
     shape: str
     mode: str
-    plan: msgspec.Raw  # the plan as JSON
+    plan: str  # hash of its blueprint, in the table `plans`
     tier_planned: str
     cheap: bool  # planned on the policy's cheapest tier
     tier: str | None = None  # of the answer handed out; None: none was
@@ -64,6 +64,8 @@ class RequestRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_token: float | None = None  # seconds; None: not streamed
     reasons: tuple[str, ...] = ()  # verdict codes of all attempts, each once
     error: str | None = None  # name of the last fault when the request ended on it
+    key: str | None = None  # id of the virtual key that asked; None: none did
+    prompt_estimate: int = 0  # tokens that the plan took the prompt for
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,6 +104,13 @@ class AttemptRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_token: float | None = None  # seconds; None: not streamed
 
 
+class PlanRow(Struct, frozen=True, kw_only=True):
+    """One row of the table `plans`: what the plans of many requests have in common."""
+
+    hash: str
+    plan: str  # JSON
+
+
 class LossRow(Struct, frozen=True, kw_only=True):
     """One row of the table `losses`: stories that could not be kept, or journal lines that could not be read."""
 
@@ -113,10 +122,11 @@ class LossRow(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a journal: a request with its attempts, or a loss."""
+    """One line of a journal: a request with its attempts, a plan, or a loss."""
 
     request: RequestRow | None = None
     attempts: tuple[AttemptRow, ...] = ()
+    plan: PlanRow | None = None
     loss: LossRow | None = None
 
 
@@ -124,6 +134,11 @@ def line(story: Story) -> bytes:
     """Return the story as one journal line, newline included. Raises when a field has no JSON form."""
     request, attempts = rows(story)
     return _ENCODER.encode(Line(request=request, attempts=attempts)) + b"\n"
+
+
+def plan_line(blueprint: Blueprint) -> bytes:
+    """Return a plan as one journal line, newline included. It stands before the first request that has it."""
+    return _ENCODER.encode(Line(plan=PlanRow(hash=blueprint.hash, plan=blueprint.text))) + b"\n"
 
 
 def loss_line(loss: LossRow) -> bytes:
@@ -150,7 +165,7 @@ def rows(story: Story) -> tuple[RequestRow, tuple[AttemptRow, ...]]:
         session=_label(request.session),
         shape=plan.shape,
         mode=plan.mode,
-        plan=msgspec.Raw(_ENCODER.encode(plan)),
+        plan=blueprint_of(story).hash,
         tier_planned=plan.tier,
         cheap=plan.tier == (plan.tiers[0] if plan.tiers else "cheap"),
         tier=winner.tier if winner is not None else None,
@@ -173,7 +188,14 @@ def rows(story: Story) -> tuple[RequestRow, tuple[AttemptRow, ...]]:
         first_token=story.first_token,
         reasons=tuple(dict.fromkeys(reason.code for row in attempts for reason in row.reasons)),
         error=attempts[-1].fault if attempts and winner is None else None,
+        key=_label(request.key),
+        prompt_estimate=plan.prompt_tokens,
     ), attempts
+
+
+def blueprint_of(story: Story) -> Blueprint:
+    """The blueprint of the story's plan."""
+    return story.plan.blueprint or Blueprint.of(story.plan)
 
 
 def values(row: Struct) -> tuple[Any, ...]:
@@ -273,8 +295,6 @@ def _fits(number: int | None) -> int | None:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, msgspec.Raw):
-        return bytes(value).decode()
     if isinstance(value, tuple):
         return _ENCODER.encode(value).decode()
     return value

@@ -1,4 +1,4 @@
--- The ledger's tables, version 1. A documented, stable interface: docs/reference/ledger.md.
+-- The ledger's tables, version 2. A documented, stable interface: docs/reference/ledger.md.
 -- Money is in whole picodollars (USD * 10^12), times are Unix seconds, durations seconds.
 
 CREATE TABLE requests (
@@ -37,8 +37,15 @@ CREATE TABLE requests (
     duration           REAL    NOT NULL,
     first_token        REAL,
     reasons            TEXT    NOT NULL,
-    error              TEXT
+    error              TEXT,
+    key                TEXT,
+    prompt_estimate    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE TABLE plans (
+    hash TEXT NOT NULL PRIMARY KEY,
+    plan TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE INDEX requests_by_time ON requests (time);
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,14 @@ from msgspec import Struct
 
 from cheapfirst.errors import LedgerError
 from cheapfirst.ledger import journal
-from cheapfirst.ledger.rows import AttemptRow, Line, LossRow, RequestRow, values
+from cheapfirst.ledger.rows import AttemptRow, Line, LossRow, PlanRow, RequestRow, values
 
-VERSION = 1
+VERSION = 2
 APPLICATION = 0x43484650  # "CHFP" in the file's header says that it is a ledger
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+
+TOGETHER = 100
+"""Rows in one statement: SQLite takes 32,766 values in one."""
 
 _DECODER = msgspec.json.Decoder(Line)
 
@@ -44,8 +48,8 @@ def open_store(path: Path, *, wait: float = 5.0) -> Opened:
         _check(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a journal is removed only when its rows are on the disk
-        if _version(db) == 0:
-            _make_tables(db, path)
+        if _version(db) < VERSION:
+            _make_tables(db)
     except BaseException:
         db.close()
         raise
@@ -192,17 +196,23 @@ def _insert(db: sqlite3.Connection, lines: Sequence[Line]) -> int:
 
 
 def _insert_lines(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
+    _insert_rows(db, "plans", [line.plan for line in lines if line.plan is not None])
     _insert_rows(db, "requests", [line.request for line in lines if line.request is not None])
     _insert_rows(db, "attempts", [attempt for line in lines for attempt in line.attempts])
     _insert_rows(db, "losses", [line.loss for line in lines if line.loss is not None])
 
 
-def _insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[RequestRow | AttemptRow | LossRow]) -> None:
-    if rows:
-        marks = ", ".join("?" * len(rows[0].__struct_fields__))
+def _insert_rows(
+    db: sqlite3.Connection, table: str, rows: Sequence[RequestRow | AttemptRow | PlanRow | LossRow]
+) -> None:
+    """Insert many rows a statement: between two statements the interpreter's lock changes hands, and the request path
+    would wait for it after every row."""
+    for begin in range(0, len(rows), TOGETHER):
+        some = rows[begin : begin + TOGETHER]
+        marks = "(" + ", ".join("?" * len(some[0].__struct_fields__)) + ")"
         # DO NOTHING only for rows that are there already; OR IGNORE would also swallow broken ones.
-        statement = f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
-        db.executemany(statement, map(values, rows))
+        statement = f"INSERT INTO {table} VALUES {', '.join([marks] * len(some))} ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+        db.execute(statement, [cell for row in some for cell in values(row)])
 
 
 def _offset(db: sqlite3.Connection, name: str) -> int | None:
@@ -246,15 +256,34 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 _HINT = "--ledger or CHEAPFIRST_LEDGER"
 
 
-def _make_tables(db: sqlite3.Connection, path: Path) -> None:
-    schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+def _make_tables(db: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an older version up to date; a second process finds it done."""
     with Transaction(db):
-        if _version(db) != 0:
-            return  # another process made them meanwhile
-        for statement in schema.split(";\n"):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        version = _version(db)
+        if version == 0:
+            schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+            for statement in schema.split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION}")
+        elif version == 1:
+            _share_plans(db)
         db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _share_plans(db: sqlite3.Connection) -> None:
+    """From version 1, where each request held its whole plan, to 2."""
+    db.execute("CREATE TABLE plans (hash TEXT NOT NULL PRIMARY KEY, plan TEXT NOT NULL) STRICT, WITHOUT ROWID")
+    db.execute("ALTER TABLE requests ADD COLUMN key TEXT")
+    db.execute("ALTER TABLE requests ADD COLUMN prompt_estimate INTEGER NOT NULL DEFAULT 0")
+    for id, plan in db.execute("SELECT id, plan FROM requests").fetchall():
+        told = msgspec.json.decode(plan)
+        estimate = told.pop("prompt_tokens", 0)
+        for attempt in told["attempts"]:
+            attempt.pop("worst_case", None)
+        text = msgspec.json.encode(told)
+        digest = sha256(text).hexdigest()[:16]
+        db.execute("INSERT INTO plans VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, text.decode()))
+        db.execute("UPDATE requests SET plan = ?, prompt_estimate = ? WHERE id = ?", (digest, estimate, id))
 
 
 def _version(db: sqlite3.Connection) -> int:

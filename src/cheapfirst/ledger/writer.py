@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from cheapfirst.ledger import journal
 from cheapfirst.ledger.notices import Notices
-from cheapfirst.ledger.rows import LossRow, loss_line
+from cheapfirst.ledger.rows import LossRow, loss_line, plan_line
+from cheapfirst.messages import Blueprint
 
 BUFFER = 16 * 2**20  # bytes of lines kept in memory while the disk takes none
 PIECE = 2**18  # bytes of them written at once when it does again
@@ -40,6 +41,7 @@ class Writer:
         self._lock = threading.RLock()  # re-entrant: a signal handler may record too
         self._current: journal.Journal | None = None
         self._finished: list[journal.Journal] = []  # nothing more is written to these
+        self._plans: set[str] = set()  # hashes of those that the current journal holds
         self._waiting: deque[bytes] = deque()  # lines the disk did not take
         self._waiting_bytes = 0
         self._reopen_at = 0.0  # monotonic seconds
@@ -47,11 +49,14 @@ class Writer:
         self._told = 0  # of the dropped, those that stand in a journal as a loss
         self._reason: str | None = None
 
-    def write(self, line: bytes) -> None:
-        """Append one line, or keep it in memory for later."""
+    def write(self, line: bytes, plan: Blueprint) -> None:
+        """Append one line, or keep it in memory for later; its plan goes before it once in each journal."""
         with self._lock:
+            if plan.hash not in self._plans:
+                line = plan_line(plan) + line
             try:
                 self._open().append(line, sync=self._sync)
+                self._plans.add(plan.hash)
             except (OSError, ValueError) as error:  # ValueError: a path that no system can have
                 self._keep(line, reason(error))
 
@@ -104,6 +109,7 @@ class Writer:
             if self._current is not None:
                 self._finished.append(self._current)
                 self._current = None
+                self._plans.clear()
 
     def remove(self, done: journal.Journal) -> None:
         """Remove a finished journal whose lines the database has. Raises OSError."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable
+from decimal import Decimal
+
+from msgspec import Struct, structs
 
 from cheapfirst.catalog import Catalog, Model
 from cheapfirst.errors import NoModelFits, RequestError, nearest
-from cheapfirst.messages import Form, On, Plan, Planned, Request, Shape, Skipped, StreamMode
-from cheapfirst.plan.fit import Needs, first_room, lacks, most_output, needs_of
+from cheapfirst.messages import Blueprint, Form, On, Plan, Planned, Request, Shape, Skipped, StreamMode
+from cheapfirst.plan.fit import Needs, lacks, most_output, needs_of
 from cheapfirst.policy.checks import Check, name_of
 from cheapfirst.policy.table import Policy, Route, Tier
+
+REMEMBERED = 1000
+"""Kinds of plans kept in a memory; a new one begins an empty memory then."""
 
 WEAKER: dict[Form, tuple[Form, ...]] = {
     "json_schema": ("json_object", "prompt"),
@@ -20,34 +26,95 @@ WEAKER: dict[Form, tuple[Form, ...]] = {
 }
 
 
-def make(request: Request, policy: Policy, catalog: Catalog, *, at: float | None = None) -> Plan:
+def make(
+    request: Request,
+    policy: Policy,
+    catalog: Catalog,
+    *,
+    at: float | None = None,
+    known: dict[Hashable, Plan] | None = None,
+) -> Plan:
     """Return the attempts that the policy allows for this request, each with its reasons.
 
-    `at` is the Unix time whose prices count (seconds; absent: the latest known). Raises RequestError for an
-    unknown task, tier or model, and NoModelFits when no allowed model can take the request.
+    `at` is the Unix time whose prices count (seconds; absent: the latest known). `known` is a memory for what plans of
+    this policy and this catalog have in common: the same plan comes sooner. Raises RequestError for an unknown task,
+    tier or model, and NoModelFits when no allowed model can take the request.
     """
     route = _route(request.task, policy)
     needs = needs_of(request, route, policy)
     tiers, reasons = _tiers(request, route, policy, needs.prompt_tokens)
+    fits = [[_fit(catalog.model(name), needs, catalog, at) for name in tier.models] for tier in tiers]
+    kind = (
+        *(request.task, request.model, request.tier, request.stream, request.schema is None, shape_of(request, route)),
+        *(needs.images, needs.tools, needs.structured, needs.max_tokens, needs.most_tokens),
+        tuple(map(name_of, request.checks)),
+        tuple(reasons),
+        tuple(tuple((fit.lack, fit.room, fit.most) for fit in tier) for tier in fits),
+    )
+    plan = known.get(kind) if known is not None else None
+    if plan is None:
+        plan = _plan(request, policy, route, needs, tiers, reasons, fits)
+        if known is not None:
+            plan = structs.replace(plan, blueprint=Blueprint.of(plan))
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[kind] = plan
+    return structs.replace(
+        plan, attempts=_priced(plan.attempts, needs.prompt_tokens, catalog, at), prompt_tokens=needs.prompt_tokens
+    )
+
+
+def _priced(
+    attempts: tuple[Planned, ...], prompt_tokens: int, catalog: Catalog, at: float | None
+) -> tuple[Planned, ...]:
+    """The attempts with what each may cost at most."""
+    worst: dict[tuple[str, int], Decimal | None] = {}
+    priced = []
+    for planned in attempts:
+        call = (planned.model, planned.max_tokens)
+        if call not in worst:
+            worst[call] = catalog.worst_case(planned.model, prompt_tokens, planned.max_tokens, at)
+        priced.append(structs.replace(planned, worst_case=worst[call]))
+    return tuple(priced)
+
+
+class _Fit(Struct, frozen=True):
+    """Whether a model can take the request, and how much answer it has room for."""
+
+    model: Model
+    lack: str | None
+    room: int
+    most: int | None
+
+
+def _fit(model: Model, needs: Needs, catalog: Catalog, at: float | None) -> _Fit:
+    most = most_output(model, needs)
+    room = needs.max_tokens if most is None else max(1, min(needs.max_tokens, most))
+    return _Fit(model, lacks(model, needs, catalog, at), room, None if most is None else min(needs.most_tokens, most))
+
+
+def _plan(
+    request: Request,
+    policy: Policy,
+    route: Route,
+    needs: Needs,
+    tiers: list[Tier],
+    reasons: list[str],
+    fits: list[list[_Fit]],
+) -> Plan:
+    """The plan without what depends on the prompt's size."""
     forced = request.tier is not None or request.model is not None
     attempts: list[Planned] = []
     skipped: list[Skipped] = []
-    for number, tier in enumerate(tiers):
-        fitting = []
-        for name in tier.models:
-            model = catalog.model(name)
-            lack = lacks(model, needs, catalog, at)
-            if lack is None:
-                fitting.append(model)
-            else:
-                skipped.append(Skipped(tier=tier.name, model=name, reason=lack))
+    for number, (tier, found) in enumerate(zip(tiers, fits, strict=True)):
+        fitting = [fit for fit in found if fit.lack is None]
+        skipped += [Skipped(tier=tier.name, model=fit.model.id, reason=fit.lack) for fit in found if fit.lack]
         if fitting:
             first: On = "reject" if attempts else "start"
             why = _why_tier(tier, number, attempts, route, forced)
-            attempts += _block(tier.name, fitting, first, why, needs, route, catalog, at)
+            attempts += _block(tier.name, fitting, first, why, needs, route)
     if not attempts:
         raise NoModelFits(request.task, {skip.model: skip.reason for skip in skipped})
-    checks = route.checks + tuple(request.checks)
     return Plan(
         task=request.task,
         shape=shape_of(request, route),
@@ -57,13 +124,12 @@ def make(request: Request, policy: Policy, catalog: Catalog, *, at: float | None
         reasons=tuple(reasons),
         forced=forced,
         mode=_mode(request, route),
-        checks=_check_names(request, checks),
+        checks=_check_names(request, route.checks + tuple(request.checks)),
         retries=policy.limits.retries,
         max_attempts=policy.limits.max_attempts,
         deadline=policy.limits.deadline,
         max_cost=policy.limits.max_cost,
         on_reject=route.on_reject,
-        prompt_tokens=needs.prompt_tokens,
         policy_hash=policy.hash,
     )
 
@@ -117,21 +183,12 @@ def _why_tier(tier: Tier, number: int, before: list[Planned], route: Route, forc
     return (f"one tier up to {tier.name} when the checks reject the answer",)
 
 
-def _block(
-    tier: str,
-    models: list[Model],
-    first: On,
-    why: tuple[str, ...],
-    needs: Needs,
-    route: Route,
-    catalog: Catalog,
-    at: float | None,
-) -> list[Planned]:
+def _block(tier: str, fits: list[_Fit], first: On, why: tuple[str, ...], needs: Needs, route: Route) -> list[Planned]:
     """All attempts of one tier: the first, weaker forms, more room, the re-ask, then the failover models."""
     block: list[Planned] = []
-    for number, model in enumerate(models):
+    for number, fit in enumerate(fits):
+        model, room = fit.model, fit.room
         form = _form(model, needs)
-        room = first_room(model, needs)
         unknown = _unknowns(model, needs)
 
         def planned(
@@ -143,8 +200,7 @@ def _block(
                 model=model.id,
                 form=form,
                 max_tokens=max_tokens,
-                fallbacks=tuple(other.id for other in models[1:3]) if number == 0 else (),
-                worst_case=catalog.worst_case(model.id, needs.prompt_tokens, max_tokens, at),
+                fallbacks=tuple(other.model.id for other in fits[1:3]) if number == 0 else (),
                 reasons=reasons,
             )
 
@@ -152,7 +208,8 @@ def _block(
         block.append(planned(first if number == 0 else "fault", form, room, *opening))
         for weaker in WEAKER[form]:
             block.append(planned("downgrade", weaker, room, f"if the provider refuses {form}"))
-        for more in _more(room, model, needs):
+        more = needs.most_tokens if fit.most is None else fit.most
+        if more > room:  # all that is allowed and that the model can give, in one step
             block.append(planned("cut-off", form, more, f"{more:,} tokens of room if the answer is cut off"))
         if number == 0 and route.reask:
             block.append(planned("re-ask", form, room, "the same model once more, with the verdict"))
@@ -167,13 +224,6 @@ def _form(model: Model, needs: Needs) -> Form:
     if needs.structured == "json" and supported == "json_schema":
         return "json_object"
     return supported
-
-
-def _more(room: int, model: Model, needs: Needs) -> Iterable[int]:
-    """How much more room cut-offs get: all that is allowed and that the model can give, in one step."""
-    most = most_output(model, needs)
-    more = needs.most_tokens if most is None else min(needs.most_tokens, most)
-    return (more,) if more > room else ()
 
 
 def _unknowns(model: Model, needs: Needs) -> tuple[str, ...]:

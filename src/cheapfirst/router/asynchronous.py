@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +50,7 @@ class AsyncRouter:
         loaded = policy_module.load(policy, custom=self._custom, base_url=base_url)
         self.policy = loaded
         self.catalog = catalog.load(loaded.models)
+        self._plans: dict[Hashable, Plan] = {}
         self._api_key = api_key or os.environ.get(loaded.upstream.key_env)
         self.upstream = Upstream(loaded.upstream, api_key=self._api_key)
         self._keyless = self._api_key is None and is_openrouter(loaded.upstream.base_url)
@@ -238,7 +239,8 @@ class AsyncRouter:
         `at` is the Unix time whose prices count (seconds; absent: now), `headers` go along with every upstream call.
         Raises RequestError as `run` does.
         """
-        made = plan.make(request, self.policy, self.catalog, at=time.time() if at is None else at)
+        at = time.time() if at is None else at
+        made = plan.make(request, self.policy, self.catalog, at=at, known=self._plans)
         if need_key and self._keyless:
             raise RequestError(
                 f"no API key: set the environment variable {self.policy.upstream.key_env}, give Router(api_key=...), "

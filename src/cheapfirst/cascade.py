@@ -38,11 +38,26 @@ NEVER_SENT = frozenset({"connect", "connect_timeout", "tls", "unsendable", "clos
 
 async def run(job: Job) -> Answer:
     """Run the plan and return the answer. Raises a RequestFailed when there is none that is acceptable."""
-    async with aclosing(stream(job)) as items:
-        async for item in items:
-            if isinstance(item, Answer):
-                return item
-    raise AssertionError("the cascade ended without an answer or an error")
+    if job.plan.mode != "off":
+        async with aclosing(stream(job)) as items:
+            async for item in items:
+                if isinstance(item, Answer):
+                    return item
+    walk = Walk(began=time.perf_counter(), time=time.time())
+    try:
+        while True:
+            planned = _start(job, walk)
+            if isinstance(planned, Answer):
+                return planned
+            outcome = await job.upstream.send(_call(job, walk, planned, streamed=False))
+            followed = _follow(job, walk, planned, outcome)
+            if isinstance(followed, Answer):
+                return followed
+            if followed:
+                await _sleep(followed)
+    finally:
+        if not walk.told:
+            abandon(job, walk)
 
 
 async def stream(job: Job) -> AsyncGenerator[list[Wire] | Answer, None]:
@@ -55,71 +70,87 @@ async def stream(job: Job) -> AsyncGenerator[list[Wire] | Answer, None]:
     walk = Walk(began=time.perf_counter(), time=time.time())
     try:
         while True:
-            planned = job.plan.attempts[walk.position.index]
-            if (stop := _bound(job, walk, planned)) is not None:
-                yield finish(job, walk, stop)
+            planned = _start(job, walk)
+            if isinstance(planned, Answer):
+                yield planned
                 return
-            walk.waiting = planned
-            started = walk.elapsed()
             outcome: Outcome | None = None
-            shown = False
             async with aclosing(_send(job, walk, planned)) as items:
                 async for item in items:
                     if isinstance(item, Outcome):
                         outcome = item
                     else:
-                        if not shown:
-                            shown, walk.first_token = True, walk.elapsed()
+                        if walk.first_token is None:
+                            walk.first_token = walk.elapsed()
                         yield item
             assert outcome is not None, "the upstream ended without an outcome"
-            walk.waiting = None
-            attempt, signal = _judged(job, walk, planned, outcome, started)
-            walk.attempts += (attempt,)
-            if signal is None:
-                yield finish(job, walk, "accepted")
+            followed = _follow(job, walk, planned, outcome)
+            if isinstance(followed, Answer):
+                yield followed
                 return
-            if shown:
-                yield finish(job, walk, _shown_ending(signal))
-                return
-            signal, wait = _wait(job, walk, signal)
-            position = follow(job.plan, walk.position, signal)
-            if position is None:
-                yield finish(job, walk, _ending(signal))
-                return
-            walk.position = position
-            if wait and position.on == "retry":
-                import asyncio
-
-                await asyncio.sleep(wait)
+            if followed:
+                await _sleep(followed)
     finally:
         if not walk.told:
             abandon(job, walk)
 
 
-async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[list[Wire] | Outcome, None]:
-    """Make one upstream call; in `pass` mode yield its chunks from the first one with text on."""
-    streamed = job.plan.mode != "off"
+def _start(job: Job, walk: Walk) -> Planned | Answer:
+    """The attempt to make now; the answer when the request's own bounds allow no more. Raises a RequestFailed."""
+    planned = job.plan.attempts[walk.position.index]
+    if (stop := _bound(job, walk, planned)) is not None:
+        return finish(job, walk, stop)
+    walk.waiting, walk.started = planned, walk.elapsed()
+    return planned
+
+
+def _follow(job: Job, walk: Walk, planned: Planned, outcome: Outcome) -> Answer | float:
+    """Judge what came back: the answer when the request is over, else the seconds to wait before the next attempt.
+
+    Raises a RequestFailed when it is over without an answer.
+    """
+    walk.waiting = None
+    attempt, signal = _judged(job, walk, planned, outcome, walk.started)
+    walk.attempts += (attempt,)
+    if signal is None:
+        return finish(job, walk, "accepted")
+    if walk.first_token is not None:
+        return finish(job, walk, _shown_ending(signal))
+    signal, wait = _wait(job, walk, signal)
+    position = follow(job.plan, walk.position, signal)
+    if position is None:
+        return finish(job, walk, _ending(signal))
+    walk.position = position
+    return wait if position.on == "retry" else 0.0
+
+
+async def _sleep(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+def _call(job: Job, walk: Walk, planned: Planned, *, streamed: bool) -> Call:
+    """The upstream call of one attempt."""
     rejected = walk.attempts[-1] if walk.position.on == "re-ask" else None
     body = compose.body(
-        job.request,
-        planned,
-        job.route,
-        job.policy,
-        form=walk.position.form,
-        reask=rejected,
-        stream=streamed,
+        job.request, planned, job.route, job.policy, form=walk.position.form, reask=rejected, stream=streamed
     )
-    call = Call(
+    return Call(
         body=body,
         timeouts=job.policy.limits.timeouts,
         budget=job.plan.deadline - walk.elapsed(),
         headers=job.headers,
     )
-    if not streamed:
-        yield await job.upstream.send(call)
+
+
+async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[list[Wire] | Outcome, None]:
+    """Make one streamed upstream call; in `pass` mode yield its chunks from the first one with text on."""
+    if job.plan.mode == "off":
+        yield await job.upstream.send(_call(job, walk, planned, streamed=False))
         return
     early: list[Wire] | None = []  # chunks before the first text; None once it came
-    async with aclosing(job.upstream.stream(call)) as items:
+    async with aclosing(job.upstream.stream(_call(job, walk, planned, streamed=True))) as items:
         async for item in items:
             if isinstance(item, Outcome):
                 yield item

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
 from cheapfirst import story
 from cheapfirst.errors import (
@@ -99,7 +100,7 @@ def _answer(job: Job, told: Story, winner: Attempt) -> Answer:
         cost=told.cost,
         baseline=told.baseline,
         escalated=told.escalated,
-        why=story.why(job.plan, told.attempts, told.cost, told.baseline),
+        telling=partial(story.why, job.plan, told.attempts, told.cost, told.baseline),
         attempts=told.attempts,
         verdict=verdict,
         request_id=job.request.id,

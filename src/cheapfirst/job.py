@@ -45,6 +45,7 @@ class Walk(Struct, kw_only=True):
     position: Position = Position()
     attempts: tuple[Attempt, ...] = ()
     waiting: Planned | None = None  # the attempt under way
+    started: float = 0.0  # seconds since the beginning when it began
     first_token: float | None = None  # seconds until the caller saw the first text
     told: bool = False  # the story has been recorded
 

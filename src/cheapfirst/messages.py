@@ -6,6 +6,7 @@ where the comment says unknown, absent where it says absent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
@@ -209,7 +210,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     cost: Decimal | None  # USD over all attempts; None: unknown
     baseline: Decimal | None  # USD on the premium model alone; None: unknown
     escalated: bool
-    why: str  # the story in sentences
+    telling: Callable[[], str]  # makes `why`
     attempts: tuple[Attempt, ...]
     verdict: Verdict
     request_id: str
@@ -218,6 +219,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     message: Wire  # the winning attempt's message: tool calls, reasoning details and all
     forced: bool = False
     winner: int = 0  # number of the winning attempt; 0: not said
+
+    @property
+    def why(self) -> str:
+        """The story in sentences."""
+        return self.telling()
 
     @property
     def won(self) -> Attempt:

@@ -50,11 +50,17 @@ def tokens_cost(tokens: int, price_per_mtok: Decimal) -> Decimal:
     return _EXACT.divide(_EXACT.multiply(Decimal(tokens), price_per_mtok), Decimal(MILLION))
 
 
-def tokens_total(parts: Iterable[tuple[int, Decimal]], more: Decimal) -> Decimal:
-    """USD for several numbers of tokens, each at its price per million, and `more` USD; unrounded."""
+def tokens_total(parts: Iterable[tuple[int, Decimal | None]], more: Decimal) -> Decimal | None:
+    """USD for several numbers of tokens, each at its price per million, and `more` USD; unrounded.
+
+    None when a price that is needed is unknown.
+    """
     result = _ZERO
     for tokens, price_per_mtok in parts:
-        result = _EXACT.fma(price_per_mtok, tokens, result)
+        if tokens:
+            if price_per_mtok is None:
+                return None
+            result = _EXACT.fma(price_per_mtok, tokens, result)
     return _EXACT.add(_EXACT.scaleb(result, -6), more)
 
 

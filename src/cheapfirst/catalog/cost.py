@@ -33,22 +33,23 @@ def computed(price: Price | None, usage: Usage) -> Decimal | None:
     """
     if price is None:
         return None
-    prompt = max(usage.prompt_tokens, 0)
-    cached = min(max(usage.cached_tokens, 0), prompt)
-    written = min(max(usage.cache_write_tokens, 0), prompt - cached)
-    completion = max(usage.completion_tokens, 0)
-    reasoning = min(max(usage.reasoning_tokens, 0), completion)
-    parts = (
-        (prompt - cached - written, price.input),
-        (cached, _first(price.cache_read, price.input)),
-        (written, _first(price.cache_write, price.input)),
-        (completion - reasoning, price.output),
-        (reasoning, _first(price.reasoning, price.output)),
-    )
-    needed = [(tokens, per_mtok) for tokens, per_mtok in parts if tokens]
-    if any(per_mtok is None for _, per_mtok in needed):
-        return None
-    return money.usd(money.tokens_total(needed, price.request or _ZERO))  # type: ignore[arg-type]  # none is None
+    fresh, out = max(usage.prompt_tokens, 0), max(usage.completion_tokens, 0)
+    parts: list[tuple[int, Decimal | None]] = []
+    if usage.cached_tokens > 0:
+        cached = min(usage.cached_tokens, fresh)
+        fresh -= cached
+        parts.append((cached, _first(price.cache_read, price.input)))
+    if usage.cache_write_tokens > 0:
+        written = min(usage.cache_write_tokens, fresh)
+        fresh -= written
+        parts.append((written, _first(price.cache_write, price.input)))
+    if usage.reasoning_tokens > 0:
+        reasoning = min(usage.reasoning_tokens, out)
+        out -= reasoning
+        parts.append((reasoning, _first(price.reasoning, price.output)))
+    parts += (fresh, price.input), (out, price.output)
+    amount = money.tokens_total(parts, price.request or _ZERO)
+    return None if amount is None else money.usd(amount)
 
 
 class Dearest(Struct, frozen=True):
@@ -76,7 +77,9 @@ def dearest(prices: Iterable[Price]) -> Dearest | None:
 def worst_case(price: Dearest, prompt_tokens: int, max_tokens: int) -> Decimal:
     """The most USD that a call can cost at that price, the whole room used."""
     tokens = ((max(prompt_tokens, 0), price.input), (max(max_tokens, 0), price.output))
-    return money.usd(money.tokens_total(tokens, price.request))
+    amount = money.tokens_total(tokens, price.request)
+    assert amount is not None, "no price of these is unknown"
+    return money.usd(amount)
 
 
 def reported(usage: Mapping[str, Any] | None) -> Decimal | None:

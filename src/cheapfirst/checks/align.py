@@ -21,14 +21,17 @@ _REFERENCES = 32
 """`$ref`s followed without coming to a schema of its own."""
 
 
-def align(value: Any, schema: dict[str, Any], allowed: Collection[str] | None = None) -> tuple[Any, tuple[Step, ...]]:
+def align(
+    value: Any, schema: dict[str, Any], allowed: Collection[str] | None = None, *, ready: Schema | None = None
+) -> tuple[Any, tuple[Step, ...]]:
     """The value as `schema` spells it, with one step per change; a valid value comes back equal.
 
-    `allowed` names the alignments that may be used (see `policy.checks.ALIGNMENTS`); None allows all. The one change
+    `allowed` names the alignments that may be used (see `policy.checks.ALIGNMENTS`); None allows all. `ready` is the
+    same schema ready for use, where there is one. The one change
     to a valid value is 5.0 to 5 where an integer is asked, which JSON Schema holds for the same number.
     """
     names = frozenset(ALIGNMENTS if allowed is None else allowed)
-    if names and fits(value, schema):
+    if names and (fits(value, schema) if ready is None else not ready.findings(value)):
         whole = any(isinstance(leaf, float) and leaf.is_integer() for _, leaf in leaves(value))
         names &= {"integer"} if whole else set()
     if not names:

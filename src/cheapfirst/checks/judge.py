@@ -127,7 +127,7 @@ def _read(
 
 
 def _json(outcome: Outcome, schema: Schema | None, align: tuple[str, ...] | None, cut: bool) -> _Reading:
-    result = parse.parse(outcome.text, schema.json if schema is not None else None, align=align)
+    result = parse.parse(outcome.text, schema.json if schema is not None else None, align=align, ready=schema)
     if isinstance(result, parse.Unparsed):
         code = "parse.incomplete" if result.incomplete else result.code
         return _unreadable(code, result.sentence, incomplete=result.incomplete)

@@ -16,6 +16,7 @@ from cheapfirst.checks import align as alignment
 from cheapfirst.checks import candidates, strict
 from cheapfirst.checks.candidates import CALL_TAGS, THOUGHTS, Candidate, Found
 from cheapfirst.checks.repair import Reader
+from cheapfirst.checks.schema import Schema
 from cheapfirst.checks.strings import CLOSERS, Broken
 from cheapfirst.messages import Step
 
@@ -45,13 +46,18 @@ _MARKUP = re.compile(rf"(?:```+|~~~+)[\w+-]*|</?(?:{THOUGHTS}|{CALL_TAGS})\b[^<>
 
 
 def parse(
-    text: str, schema: dict[str, Any] | None = None, *, align: Collection[str] | None = None
+    text: str,
+    schema: dict[str, Any] | None = None,
+    *,
+    align: Collection[str] | None = None,
+    ready: Schema | None = None,
 ) -> Parsed | Unparsed:
     """Read the one JSON value that `text` holds; with a schema, choose and align by it. Never raises.
 
-    `align` names the alignments allowed (see `policy.checks.ALIGNMENTS`); None allows all, an empty one none. A text
-    that is JSON as it stands means what any JSON reader says: of a key that stands twice the last member counts, and
-    the trail says so. Everywhere else such a key is refused.
+    `ready` is the schema ready for use, where there is one. `align` names the alignments allowed (see
+    `policy.checks.ALIGNMENTS`); None allows all, an empty one none. A text that is JSON as it stands means what any
+    JSON reader says: of a key that stands twice the last member counts, and the trail says so. Everywhere else such a
+    key is refused.
     """
     try:
         value, trail = _exact(text) or _whole(text) or _chosen(text, schema, align)
@@ -59,7 +65,7 @@ def parse(
         return Unparsed(broken.code, broken.sentence, broken.position, broken.incomplete)
     if schema is None:
         return Parsed(value, trail)
-    aligned, steps = alignment.align(value, schema, align)
+    aligned, steps = alignment.align(value, schema, align, ready=ready)
     return Parsed(aligned, trail + steps)
 
 

@@ -57,19 +57,22 @@ _CODES = {
 class Schema:
     """A schema ready for use: `json` goes on the wire, `findings` judges a value, `convert` makes the caller's type."""
 
-    __slots__ = ("_convert", "_formats", "json")
+    __slots__ = ("_convert", "_formats", "_validator", "json")
 
     def __init__(self, json: Wire, convert: Convert | None = None, *, formats: bool = True) -> None:
         self.json = json
         self._convert = convert
         self._formats = formats
+        self._validator: Validator | None = None  # None: not needed yet
 
     def __repr__(self) -> str:
         return f"Schema({shown(self.json)})"
 
     def findings(self, value: Any) -> tuple[Finding, ...]:
         """Everything the schema finds wrong with a parsed JSON value; empty when it fits. Never raises."""
-        validator = _compiled(_content(self.json), self._formats)
+        if self._validator is None:
+            self._validator = _compiled(_content(self.json), self._formats)
+        validator = self._validator
         try:
             if validator.is_valid(value):
                 return ()

@@ -102,26 +102,32 @@ def decode(body: bytes) -> Wire:
         raise _too_deep() from None
     if not isinstance(value, dict):
         raise _malformed("The body must be one JSON object.")
-    names = _names(value, DEEPEST)
-    if b'"' in body and _STRING.sub(b"", body).count(b":") != names:
+    if _colons(body) != _names(value):
         raise _malformed("An object in the body has the same name twice; say each thing once.", code="duplicate_name")
     return value
 
 
-def _names(value: Any, depth: int) -> int:
+def _colons(body: bytes) -> int:
+    """How many colons stand outside of strings: one for each name that was sent."""
+    if b"\\" in body:
+        return _STRING.sub(b"", body).count(b":")
+    return b"".join(body.split(b'"')[::2]).count(b":")
+
+
+def _names(value: Any) -> int:
     """How many names stand in all the objects. Raises Refused when they nest too deep."""
-    if depth < 0:
-        raise _too_deep()
-    if isinstance(value, dict):
-        count = len(value)
-        for item in value.values():
-            if isinstance(item, dict | list):
-                count += _names(item, depth - 1)
-        return count
-    count = 0
-    for item in value:
-        if isinstance(item, dict | list):
-            count += _names(item, depth - 1)
+    count, depth, level = 0, 0, [value]
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise _too_deep()
+        below: list[Any] = []
+        for one in level:
+            if one.__class__ is dict:
+                count += len(one)
+                one = one.values()
+            below += [item for item in one if item.__class__ is dict or item.__class__ is list]
+        level = below
     return count
 
 

@@ -99,6 +99,7 @@ def make(gateway: Gateway) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         date_header=True,
         lifespan="on",
         timeout_keep_alive=75,

@@ -74,7 +74,18 @@ def _priced(
         call = (planned.model, planned.max_tokens)
         if call not in worst:
             worst[call] = catalog.worst_case(planned.model, prompt_tokens, planned.max_tokens, at)
-        priced.append(structs.replace(planned, worst_case=worst[call]))
+        priced.append(
+            Planned(
+                on=planned.on,
+                tier=planned.tier,
+                model=planned.model,
+                form=planned.form,
+                max_tokens=planned.max_tokens,
+                fallbacks=planned.fallbacks,
+                worst_case=worst[call],
+                reasons=planned.reasons,
+            )
+        )
     return tuple(priced)
 
 

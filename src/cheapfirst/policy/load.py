@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -177,6 +178,7 @@ def _known_models(tiers: tuple[Tier, ...], models: dict[str, ModelOverride], bas
             problems.add(("tiers", tier.name), f'unknown model "{id}"{near}{following(near, hint)}')
 
 
+@lru_cache(maxsize=16)
 def is_openrouter(base_url: str) -> bool:
     """Whether requests go to OpenRouter itself, whose model ids the catalog knows."""
     try:

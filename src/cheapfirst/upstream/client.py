@@ -15,7 +15,7 @@ from msgspec import structs
 from cheapfirst.messages import Fault, Outcome, Wire
 from cheapfirst.policy import table
 from cheapfirst.upstream import faults, refusals, sse, trouble
-from cheapfirst.upstream.breaker import LEFT, Breakers, Pass
+from cheapfirst.upstream.breaker import LEFT, Breaker, Breakers, Pass
 from cheapfirst.upstream.call import Call
 from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.faults import Failed
@@ -57,6 +57,7 @@ class Upstream:
         if options.referer:
             self._headers["HTTP-Referer"] = options.referer
         self._pool: Pool | None = None
+        self._heads: dict[tuple[str, str], bytes] = {}
         self._process = 0
         self._inherited: list[Pool] = []  # of the process that forked this one: never touched, not even closed
         self._closed = False
@@ -66,27 +67,47 @@ class Upstream:
 
         Raises nothing but CancelledError; cancelling closes the call's connection.
         """
-        async with aclosing(self._items(call)) as items:
-            async for item in items:
-                if isinstance(item, Outcome):
-                    return item
-        raise AssertionError("a call ended without an outcome")
+        if call.streamed:
+            async with aclosing(self.stream(call)) as items:
+                async for item in items:
+                    if isinstance(item, Outcome):
+                        return item
+        breaker, passed = self._breaker(call)
+        if passed is None:
+            return _never_sent("breaker_open", str(call.body.get("model")))
+        fault: Fault | None = LEFT
+        try:
+            turn = await self._turn(call)
+            if turn is None:
+                return _never_sent("upstream_busy", self._host)
+            answer, failure = Incoming(turn), None
+            try:
+                response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
+                try:
+                    await self._whole(response, turn, answer)
+                finally:
+                    response.end()
+            except Failed as failed:
+                failure = failed.fault
+            finally:
+                self._slots.give()
+            outcome = answer.outcome(failure, self._secrets)
+            fault = outcome.fault
+            return outcome
+        finally:
+            if breaker is not None:
+                breaker.report(passed, fault, monotonic())
 
-    def stream(self, call: Call) -> AsyncGenerator[list[Wire] | Outcome, None]:
+    async def stream(self, call: Call) -> AsyncGenerator[list[Wire] | Outcome, None]:
         """Make one call; yield the wire's chunks, those that came together as one list, and last the Outcome
         assembled from them.
 
         An upstream that answers as a whole although a stream was asked for yields only the Outcome. Closing
         the generator cancels the call and closes its connection at once.
         """
-        return self._items(call)
-
-    async def _items(self, call: Call) -> AsyncGenerator[list[Wire] | Outcome, None]:
-        model = str(call.body.get("model"))
-        breaker = None if self._breakers is None else self._breakers.of(model)
-        passed: Pass | None = "call" if breaker is None else breaker.admit(monotonic())
+        breaker, passed = self._breaker(call)
         if passed is None:
-            yield _never_sent("breaker_open", model)
+            yield _never_sent("breaker_open", str(call.body.get("model")))
             return
         fault: Fault | None = LEFT
         try:
@@ -94,8 +115,7 @@ class Upstream:
             if turn is None:
                 yield _never_sent("upstream_busy", self._host)
                 return
-            answer = Incoming(turn)
-            failure: Fault | None = None
+            answer, failure = Incoming(turn), None
             try:
                 response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
                 try:
@@ -118,6 +138,13 @@ class Upstream:
             if breaker is not None:
                 breaker.report(passed, fault, monotonic())
         yield outcome
+
+    def _breaker(self, call: Call) -> tuple[Breaker | None, Pass | None]:
+        """The breaker of the call's model, if there are any, and whether it lets the call pass (None: it does not)."""
+        if self._breakers is None:
+            return None, "call"
+        breaker = self._breakers.of(str(call.body.get("model")))
+        return breaker, breaker.admit(monotonic())
 
     async def _turn(self, call: Call) -> Call | None:
         """Wait for a free slot. Returns the call with what is left of its time, or None when no slot came free."""
@@ -195,13 +222,11 @@ class Upstream:
 
     async def _open(self, method: str, path: str, content: bytes, call: Call, clock: Clock) -> Connection:
         """Send a request and return its response as soon as the headers are there. Raises Failed."""
-        from cheapfirst.upstream import http1
-
         seconds, limit = clock.next()
         if self._closed or seconds <= 0:
             raise Failed(faults.make("closed" if self._closed else limit))
         try:
-            head = http1.head(method, self._path + path, self._host, self._merged(call.headers), len(content))
+            head = self._head(method, path, call.headers) + b"Content-Length: %d\r\n\r\n" % len(content)
             pool = self._ready()
         except ValueError:
             raise Failed(faults.make("unsendable")) from None
@@ -279,6 +304,17 @@ class Upstream:
                 self._inherited.append(self._pool)
             self._pool, self._process = Pool(self._base, loop), process
         return self._pool
+
+    def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+        """A request's head up to its length. Raises ValueError for what cannot stand in one."""
+        known = self._heads.get((method, path)) if not headers else None
+        if known is None:
+            from cheapfirst.upstream import http1
+
+            known = http1.head(method, self._path + path, self._host, self._merged(headers))
+            if not headers and len(self._heads) < 100:
+                self._heads[method, path] = known
+        return known
 
     def _merged(self, more: Mapping[str, str]) -> dict[str, str]:
         """Our headers with the call's own, which win, except over the key."""

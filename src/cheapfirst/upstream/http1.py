@@ -252,13 +252,11 @@ class _Unpacker:
         return made
 
 
-def head(method: str, target: str, host: str, headers: Mapping[str, str], length: int | None) -> bytes:
-    """A request's head. Raises ValueError for what cannot stand in one."""
+def head(method: str, target: str, host: str, headers: Mapping[str, str]) -> bytes:
+    """A request's head without its end. Raises ValueError for what cannot stand in one."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     for name, value in headers.items():
         if not name or any(mark in name for mark in "\r\n: \0") or any(mark in value for mark in "\r\n\0"):
             raise ValueError("a header holds a line break or a character that no header can hold")
         lines.append(f"{name}: {value}")
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")

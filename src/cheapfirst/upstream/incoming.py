@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import structs
 
 from cheapfirst.messages import Fault, Outcome, Wire
 from cheapfirst.upstream import faults, outcome
@@ -63,7 +62,7 @@ class Incoming:
 
     def outcome(self, fault: Fault | None, secrets: tuple[str, ...]) -> Outcome:
         """The Outcome of what came, or of the fault that ended it."""
-        made = outcome.read(
+        return outcome.read(
             self.body if self.whole else self._assembly.body(),
             self._request,
             headers=self.headers,
@@ -71,9 +70,6 @@ class Incoming:
             done=self.whole or self._done,
             fault=fault,
             secrets=secrets,
-        )
-        return structs.replace(
-            made,
             duration=self.clock.elapsed(),
             first_token=None if self.whole else self.clock.first_token,
         )

@@ -27,12 +27,14 @@ def read(
     done: bool = True,
     fault: Fault | None = None,
     secrets: tuple[str, ...] = (),
+    duration: float = 0.0,
+    first_token: float | None = None,
 ) -> Outcome:
     """Return what came back.
 
     `request` is the body that was sent, `done` whether nothing more was to come (a stream: it said [DONE]), `fault` a
     fault already known (the connection broke, time ran out). Usage and cost are kept on faults too.
-    Durations are the caller's to add.
+    `duration` and `first_token` (seconds) stand in it as they are given.
     """
     choice = _judged(body.get("choices"))
     message = choice.get("message")
@@ -52,6 +54,8 @@ def read(
         usage=read_usage(usage),
         reported_cost=reported(usage),
         fee=lone_fee(usage),
+        duration=duration,
+        first_token=first_token,
     )
     if fault is not None:
         return structs.replace(made, fault=fault)

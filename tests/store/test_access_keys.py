@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from access_stores import KINDS, Clock, address, rules
 
+from access_stores import KINDS, Clock, address, rules
 from cheapfirst.access import Access, keyring, keys, place
 from cheapfirst.errors import AccessError, KeyRefused, NotAllowed
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from access_stores import KINDS, Clock, address, request, rules
 
+from access_stores import KINDS, Clock, address, request, rules
 from cheapfirst.access import Access, Lease
 from cheapfirst.errors import RateLimited
 

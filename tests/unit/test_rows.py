@@ -13,7 +13,7 @@ from msgspec import structs
 from cheapfirst.ledger import rows
 from cheapfirst.messages import Fault, Finding, Outcome, Step, Story, Usage, Verdict
 from cheapfirst.money import total_known
-from stories import CHEAP, MISSING, PREMIUM, attempt, escalated, planned, stories, story
+from stories import CHEAP, MISSING, PREMIUM, attempt, escalated, stories, story
 
 SECRET = "correct horse battery staple"
 
@@ -150,7 +150,11 @@ def test_the_plan_is_kept_as_json_with_its_attempts_and_reasons() -> None:
     told = story(attempt(verdict=MISSING))
     told = structs.replace(told, plan=structs.replace(told.plan, reasons=("extract is easy",)))
     request, _ = rows.rows(told)
-    kept = msgspec.json.decode(request.plan)
-    assert kept["reasons"] == ["extract is easy"]
-    assert kept["attempts"][0]["model"] == CHEAP
-    assert kept["attempts"][0]["worst_case"] == str(planned().worst_case)
+    kept = rows.blueprint_of(told)
+    assert request.plan == kept.hash
+    plan = msgspec.json.decode(kept.text)
+    assert plan["reasons"] == ["extract is easy"]
+    assert plan["attempts"][0]["model"] == CHEAP
+    longer = structs.replace(told, plan=structs.replace(told.plan, prompt_tokens=told.plan.prompt_tokens + 1))
+    assert rows.blueprint_of(longer) == kept
+    assert rows.rows(longer)[0].prompt_estimate == request.prompt_estimate + 1

@@ -116,7 +116,7 @@ class Gateway:
         try:
             key = await self.admission.enter(headers) if not path.startswith("/health") else None
             if face is not None and scope["method"] == "POST":
-                await self._ask(face, key, headers, receive, send)
+                await self._ask(face, key, scope, headers, receive, send)
             elif passthrough.passes(path, (*FACES, *pages.PAGES)):
                 await self._pass(scope, path, key, headers, receive, send)
             else:
@@ -151,7 +151,7 @@ class Gateway:
             self.gate.leave()
 
     async def _ask(
-        self, face: Face, key: Key | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self, face: Face, key: Key | None, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         await self.gate.enter()
         request_id: str | None = None
@@ -168,7 +168,7 @@ class Gateway:
             if key is not None:
                 job = admission.scoped(job, key)
             events = face.Events(said, request_id) if ask.request.stream else None
-            with Leaving(receive):
+            with Leaving(scope, receive):
                 if self.admission.needed(ask.request, key):
                     job = await self.admission.admit(job, key, now)  # nothing may go wrong between this and its start
                 if events is not None:

@@ -10,7 +10,6 @@ from typing import Self
 from cheapfirst.gateway.asgi import Receive, Scope
 from cheapfirst.gateway.body import Left
 
-
 LEAVERS = "cheapfirst.leavers"
 """In the scope of our own server: functions it calls when the client leaves. Other servers tell it to who asks."""
 

@@ -6,12 +6,14 @@ uvicorn bounds neither with httptools. Errors on this level have the chat-comple
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from cheapfirst.gateway.faces import chat
+from cheapfirst.gateway.leave import LEAVERS
 from cheapfirst.gateway.problem import Problem
 
 LONGEST_HEAD = 64 * 1024
@@ -26,12 +28,15 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._leavers: set[Callable[[], None]] = set()
         self._head = 0  # bytes received since the last head was complete
         self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_WAIT, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
         super().connection_lost(exc)
+        for leave in tuple(self._leavers):
+            leave()
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
@@ -44,6 +49,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_time()
         self._head = -(1 << 62)  # what follows is the body, which has a bound of its own
+        self.scope[LEAVERS] = self._leavers  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

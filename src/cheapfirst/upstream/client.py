@@ -84,7 +84,11 @@ class Upstream:
             try:
                 response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
                 try:
-                    await self._whole(response, turn, answer)
+                    if response.status < 300 and _is_stream(response, turn):  # nobody asked for it
+                        async for _ in self._chunks(response, answer):
+                            pass
+                    else:
+                        await self._whole(response, turn, answer)
                 finally:
                     response.end()
             except Failed as failed:
@@ -119,7 +123,6 @@ class Upstream:
             try:
                 response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
                 try:
-                    answer.headers = response.headers
                     if response.status >= 300 or not _is_stream(response, turn):
                         await self._whole(response, turn, answer)
                     else:
@@ -188,6 +191,7 @@ class Upstream:
 
     async def _chunks(self, response: Connection, answer: Incoming) -> AsyncGenerator[list[Wire], None]:
         """Yield the chunks of a streamed answer as they come; fill `answer`. Raises Failed."""
+        answer.headers = response.headers
         parser = sse.Parser(self._largest)
         received = 0
         ended = False
@@ -221,23 +225,42 @@ class Upstream:
                 yield chunks
 
     async def _open(self, method: str, path: str, content: bytes, call: Call, clock: Clock) -> Connection:
-        """Send a request and return its response as soon as the headers are there. Raises Failed."""
+        """Send one of our own requests and return its response as soon as the headers are there. Raises Failed."""
+        head = self._heads.get((method, path)) if not call.headers else None
+        if head is None:
+            head = self._head(method, path, self._merged(call.headers))
+            if not call.headers and len(self._heads) < 100:
+                self._heads[method, path] = head
+        return await self._send(head, content, call.timeouts.connect, clock)
+
+    async def _exchange(
+        self, method: str, target: str, content: bytes, headers: Mapping[str, str], connect: float, clock: Clock
+    ) -> Connection:
+        """Send a request with just these headers, as `_open` does. Raises Failed."""
+        return await self._send(self._head(method, target, headers), content, connect, clock)
+
+    def _head(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
+        """A request's head up to its length. Raises Failed for what cannot stand in one."""
+        from cheapfirst.upstream import http1
+
+        try:
+            return http1.head(method, self._path + target, self._host, headers)
+        except ValueError:
+            raise Failed(faults.make("unsendable")) from None
+
+    async def _send(self, head: bytes, content: bytes, connect: float, clock: Clock) -> Connection:
         seconds, limit = clock.next()
         if self._closed or seconds <= 0:
             raise Failed(faults.make("closed" if self._closed else limit))
+        length = b"Content-Length: %d\r\n\r\n" % len(content) if content or head.startswith(b"P") else b"\r\n"
         try:
-            head = self._head(method, path, call.headers) + b"Content-Length: %d\r\n\r\n" % len(content)
-            pool = self._ready()
-        except ValueError:
-            raise Failed(faults.make("unsendable")) from None
-        try:
-            connection = await pool.take(clock, call.timeouts.connect)
+            connection = await self._ready().take(clock, connect)
         except trouble.Late as late:
             raise Failed(faults.make(late.limit)) from None
         except (OSError, RuntimeError, ValueError) as error:  # no connection; the last two: of a host that is no host
             raise Failed(trouble.connecting(error, self._host)) from None
         try:
-            await connection.request(head, content, clock)
+            await connection.request(head + length, content, clock)
         except BaseException as error:  # noqa: BLE001 - named, or raised again
             connection.end()
             raise trouble.failed(error, self._host, answering=False) from None
@@ -304,17 +327,6 @@ class Upstream:
                 self._inherited.append(self._pool)
             self._pool, self._process = Pool(self._base, loop), process
         return self._pool
-
-    def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
-        """A request's head up to its length. Raises ValueError for what cannot stand in one."""
-        known = self._heads.get((method, path)) if not headers else None
-        if known is None:
-            from cheapfirst.upstream import http1
-
-            known = http1.head(method, self._path + path, self._host, self._merged(headers))
-            if not headers and len(self._heads) < 100:
-                self._heads[method, path] = known
-        return known
 
     def _merged(self, more: Mapping[str, str]) -> dict[str, str]:
         """Our headers with the call's own, which win, except over the key."""

@@ -8,15 +8,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from cheapfirst.policy.table import Timeouts
-from cheapfirst.upstream import faults
+from cheapfirst.upstream import faults, trouble
 from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.faults import Failed
-from cheapfirst.upstream.waiting import within
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from cheapfirst.upstream.client import Upstream
+    from cheapfirst.upstream.http1 import Connection
 
 
 class Raw:
@@ -53,54 +51,29 @@ async def open(
         raise Failed(faults.make("upstream_busy", note=upstream._host))
     try:
         clock = Clock(timeouts, budget - (monotonic() - began), streamed=False)
-        response = await _request(upstream, method, target, content, headers, timeouts.connect, clock)
+        own = {**headers, **upstream._headers, "User-Agent": "cheapfirst"}
+        if upstream._secrets:
+            own["Authorization"] = f"Bearer {upstream._secrets[0]}"
+        if "accept-encoding" not in headers:
+            own["Accept-Encoding"] = "gzip, deflate"
+        response = await upstream._exchange(method, target, content, own, timeouts.connect, clock)
         try:
             if 300 <= response.status < 400:
                 raise Failed(faults.make("redirect", status=response.status))
-            got = {name.lower(): value for name, value in response.headers.items()}
-            yield Raw(response.status, got, _pieces(response, clock, upstream._host))
+            yield Raw(response.status, response.headers, _pieces(response, clock, upstream._host))
         finally:
-            response.close()
+            response.end()
     finally:
         upstream._slots.give()
 
 
-async def _request(
-    upstream: Upstream,
-    method: str,
-    target: str,
-    content: bytes,
-    headers: Mapping[str, str],
-    connect: float,
-    clock: Clock,
-) -> aiohttp.ClientResponse:
-    import aiohttp
-    from yarl import URL
-
-    if upstream._closed:
-        raise Failed(faults.make("closed"))
-    fixed = {**upstream._headers, "User-Agent": "cheapfirst"}
-    if upstream._secrets:
-        fixed["Authorization"] = f"Bearer {upstream._secrets[0]}"
-    try:
-        request = upstream._ready().request(
-            method,
-            URL(upstream._base + target, encoded=True),
-            data=content or None,
-            headers={**headers, **fixed},
-            allow_redirects=False,
-            skip_auto_headers=("Content-Type",),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect),
-        )
-    except (TypeError, ValueError):
-        raise Failed(faults.make("unsendable")) from None
-    return await within(clock, request, host=upstream._host, answering=False)
-
-
-async def _pieces(response: aiohttp.ClientResponse, clock: Clock, host: str) -> AsyncGenerator[bytes, None]:
+async def _pieces(response: Connection, clock: Clock, host: str) -> AsyncGenerator[bytes, None]:
     while True:
         clock.listen()
-        data = await within(clock, response.content.readany(), host=host, answering=True)
+        try:
+            data = await response.read()
+        except Exception as error:  # noqa: BLE001 - named there
+            raise trouble.failed(error, host, answering=True) from None
         if not data:
             return
         yield data

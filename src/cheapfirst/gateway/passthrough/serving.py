@@ -53,7 +53,7 @@ async def serve(
         keys.require_task(key, request.task)
         keys.require_model(key, request.model or UNKNOWN)
         keys.require_tier(key, TIER)
-    with Leaving(receive):
+    with Leaving(scope, receive):
         passing = await _admitted(gateway, request, wire, content, key, now, counted=method == "POST")
         try:
             await _pass(passing, gateway, method, target, content, paths.sent(headers), send)

@@ -122,6 +122,12 @@ def test_options_are_spelled_as_chat_completions_spells_them() -> None:
     assert wire["parallel_tool_calls"] is False
 
 
+@pytest.mark.parametrize("background", [True, {}, 0, "", "true"])
+def test_only_false_is_no_background(background: Any) -> None:
+    assert refused(background=background).param == "background"
+    assert "background" not in read(background=False)
+
+
 def test_allowed_tools_leave_the_others_out() -> None:
     tools: list[Wire] = [{"type": "function", "name": name, "parameters": {}} for name in ("a", "b")]
     allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "b"}]}

@@ -141,8 +141,9 @@ def test_unknown_tasks_and_tiers_name_the_nearest() -> None:
 
 
 def test_the_callers_own_cap_is_never_exceeded() -> None:
-    plan = make(request(body={"max_tokens": 500}), policy(), CATALOG)
-    assert {one.max_tokens for one in plan.attempts} == {500}
+    for said in (500, 500.0):
+        plan = make(request(body={"max_tokens": said}), policy(), CATALOG)
+        assert {one.max_tokens for one in plan.attempts} == {500}
 
 
 @pytest.mark.parametrize("bad", [0, -1, "many", 1.5, True])

@@ -18,7 +18,7 @@ from cheapfirst.messages import Wire
 
 @pytest.fixture(scope="module")
 def document() -> Wire:
-    made: Wire = json.loads(json.dumps(openapi.document(__version__, [*FACES, *PAGES])))
+    made: Wire = json.loads(json.dumps(openapi.document(__version__, [*FACES, *PAGES], ["cheap", "premium"])))
     return made
 
 
@@ -38,7 +38,7 @@ def test_what_passes_through_is_described(document: Wire) -> None:
 
 
 def test_paths_that_are_not_served_are_left_out() -> None:
-    assert "/v1/chat/completions" not in openapi.document("1", ["/health"])["paths"]
+    assert "/v1/chat/completions" not in openapi.document("1", ["/health"], [])["paths"]
 
 
 def test_every_reference_leads_somewhere(document: Wire) -> None:

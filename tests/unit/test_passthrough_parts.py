@@ -180,3 +180,11 @@ def test_bytes_that_mean_nothing_say_nothing(data: bytes, cut: int) -> None:
         witness.see(data[at : at + cut])
     witness.seen()
     assert witness.size == len(data)
+
+
+@pytest.mark.parametrize(("path", "method"), [("/v1/embeddings", "GET"), ("/v1/endpoints", "DELETE")])
+def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_takes(path: str, method: str) -> None:
+    with pytest.raises(Refused) as caught:
+        target(path, method=method)
+    assert caught.value.problem.status == 405
+    assert caught.value.problem.allow == ("POST" if path == "/v1/embeddings" else "GET, POST")

@@ -84,7 +84,7 @@ async def document(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) 
     from cheapfirst import __version__
     from cheapfirst.gateway import openapi
 
-    return _json(openapi.document(__version__, [*FACES, *PAGES]))
+    return _json(openapi.document(__version__, [*FACES, *PAGES], [tier.name for tier in gateway.router.policy.tiers]))
 
 
 async def live(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> Answered:

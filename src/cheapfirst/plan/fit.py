@@ -17,6 +17,8 @@ CHARACTERS_PER_TOKEN = 3
 """Deliberately low (English averages about four), so that a prompt judged to fit does fit."""
 IMAGE_TOKENS = 1600
 """What one image is taken to cost; providers charge about 85 to 1,600 tokens at their default detail."""
+MOST_TOKENS = 2**31 - 1
+"""More room than any model has: what is asked for beyond it is cut to it."""
 LEAST_ROOM = 1024
 """An answer gets at least this many tokens of room (or what the route asks for, if that is less)."""
 
@@ -113,13 +115,14 @@ def estimate_tokens(body: Wire) -> int:
 
 def cap(body: Wire) -> int | None:
     """The caller's own limit on answer tokens; it is a hard one, no attempt gets more room. None: absent."""
+    caps = []
     for key in ("max_completion_tokens", "max_tokens"):
         value = body.get(key)
         if value is not None:
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 1 or value % 1 != 0:
                 raise RequestError(f"{key} must be a whole number of tokens, 1 or more; got {value!r}")
-            return value
-    return None
+            caps.append(min(int(value), MOST_TOKENS))
+    return caps[0] if caps else None
 
 
 def _wants_json(body: Wire) -> bool:

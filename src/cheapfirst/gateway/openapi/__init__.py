@@ -12,8 +12,10 @@ from cheapfirst.gateway.openapi import operations, schemas
 from cheapfirst.messages import Wire
 
 
-def document(version: str, paths: Iterable[str]) -> Wire:
-    """Return the OpenAPI 3.1 document for the paths that this gateway serves; `version` is cheapfirst's."""
+def document(version: str, paths: Iterable[str], tiers: Iterable[str]) -> Wire:
+    """Return the OpenAPI 3.1 document for the paths that this gateway serves and its policy's tiers; `version` is
+    cheapfirst's."""
+    tiers = tuple(tiers)
     served = {*paths, *operations.BESIDE}
     return {
         "openapi": "3.1.0",
@@ -30,7 +32,7 @@ def document(version: str, paths: Iterable[str]) -> Wire:
         "servers": [{"url": "/"}],
         "security": [{}, {"bearer": []}],
         "tags": [{"name": name, "description": text} for name, text in operations.TAGS.items()],
-        "paths": {path: made for path, made in operations.paths().items() if path in served},
+        "paths": {path: made for path, made in operations.paths(tiers).items() if path in served},
         "components": {
             "securitySchemes": {
                 "bearer": {
@@ -40,7 +42,7 @@ def document(version: str, paths: Iterable[str]) -> Wire:
                     "it as x-api-key.",
                 }
             },
-            "schemas": schemas.schemas(),
+            "schemas": schemas.schemas(tiers),
             "responses": operations.problems(),
             "headers": operations.headers(),
         },

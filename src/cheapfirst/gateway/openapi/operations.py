@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cheapfirst.gateway.asked import OURS
-from cheapfirst.gateway.openapi.schemas import ref
+from collections.abc import Iterable
+
+from cheapfirst.gateway.openapi.schemas import ref, says
 from cheapfirst.messages import Wire
 
 TAGS = {
@@ -47,12 +48,13 @@ HEADERS = {
 }
 
 
-def paths() -> dict[str, Wire]:
-    """Every path that the gateway knows; a gateway lists those that it serves."""
+def paths(tiers: Iterable[str]) -> dict[str, Wire]:
+    """Every path that the gateway knows; a gateway lists those that it serves. `tiers` are its policy's."""
+    said = says(tiers)
     return {
-        "/v1/chat/completions": {"post": _ask("createChatCompletion", "Answer a chat", "Chat")},
-        "/v1/responses": {"post": _ask("createResponse", "Answer in the Responses protocol", "Responses")},
-        "/v1/messages": {"post": _ask("createMessage", "Answer in the Messages protocol", "Messages", "MessagesError")},
+        "/v1/chat/completions": {"post": _ask("createChatCompletion", "Answer a chat", "Chat", said)},
+        "/v1/responses": {"post": _ask("createResponse", "Answer in the Responses protocol", "Responses", said)},
+        "/v1/messages": {"post": _ask("createMessage", "Answer in the Messages protocol", "Messages", said)},
         "/v1/models": {"get": _page("listModels", "List what `model` may name", "ListedModels")},
         "/v1/models/{model}": {
             "get": _page("getModel", "Look one of them up", "ListedModel", [404]),
@@ -61,7 +63,7 @@ def paths() -> dict[str, Wire]:
                     "name": "model",
                     "in": "path",
                     "required": True,
-                    "schema": {"type": "string"},
+                    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.:-]+)?$"},
                     "description": "A task, `auto`, or a model; a slash in it may stand as it is or encoded.",
                 }
             ],
@@ -71,7 +73,7 @@ def paths() -> dict[str, Wire]:
         "/health/ready": {"get": _health("ready")},
         "/health/live": {"get": _page("live", "Whether the process answers at all", "Health", auth=False)},
         "/metrics": {"get": _metrics()},
-        "/openapi.json": {"get": _page("openapi", "This document", None, auth=False)},
+        "/openapi.json": {"get": _page("openapi", "This document", None)},
     }
 
 
@@ -94,7 +96,7 @@ def headers() -> dict[str, Wire]:
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in HEADERS.items()}
 
 
-def _ask(id: str, summary: str, kind: str, error: str = "Error") -> Wire:
+def _ask(id: str, summary: str, kind: str, said: dict[str, Wire]) -> Wire:
     told = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS if name != "retry-after"}
     return {
         "operationId": id,
@@ -105,10 +107,10 @@ def _ask(id: str, summary: str, kind: str, error: str = "Error") -> Wire:
                 "name": f"x-cheapfirst-{name.replace('_', '-')}",
                 "in": "header",
                 "required": False,
-                "schema": {"type": "string"},
+                "schema": schema,
                 "description": f"As metadata.{name}, for clients that can set nothing else; metadata wins.",
             }
-            for name in OURS
+            for name, schema in said.items()
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": ref(f"{kind}Request")}}},
         "responses": {
@@ -117,10 +119,10 @@ def _ask(id: str, summary: str, kind: str, error: str = "Error") -> Wire:
                 "headers": told,
                 "content": {
                     "application/json": {"schema": ref(f"{kind}Answer")},
-                    "text/event-stream": {"schema": {"type": "string"}},
+                    "text/event-stream": {"schema": {"description": "Server-sent events."}},
                 },
             },
-            **_refused(PROBLEMS, error),
+            **_refused(PROBLEMS, "MessagesError" if kind == "Messages" else "Error"),
         },
     }
 
@@ -178,8 +180,10 @@ def _embeddings() -> Wire:
         },
         "responses": {
             "200": {"description": "The upstream's answer.", "content": {"application/json": {"schema": {}}}},
-            **_refused(PROBLEMS, "Error"),
-            "default": {"description": "The upstream's answer, whatever it is."},
+            "default": {
+                "description": "The upstream's own refusal, or the gateway's, which has the shape of Error.",
+                "content": {"application/json": {"schema": {"anyOf": [ref("Error"), {}]}}},
+            },
         },
     }
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cheapfirst.errors import RequestError
 from cheapfirst.gateway.asked import LONGEST, OURS
 from cheapfirst.messages import Wire
+from cheapfirst.policy.checks import CHECKS
+from cheapfirst.router.request import read_checks
 
 _TEXT: Wire = {"type": "string"}
 _MAYBE_TEXT: Wire = {"type": ["string", "null"]}
 _WHOLE: Wire = {"type": "integer", "minimum": 0}
 
 
-def schemas() -> dict[str, Wire]:
-    """Each schema by its name."""
+def schemas(tiers: Iterable[str]) -> dict[str, Wire]:
+    """Each schema by its name; `tiers` are the policy's."""
     return {
         "Model": _model_name(),
-        "Metadata": _metadata(),
+        "Metadata": _metadata(says(tiers)),
         "ChatRequest": _chat_request(),
         "ChatAnswer": _chat_answer(),
         "ResponsesRequest": _responses_request(),
@@ -67,12 +72,30 @@ def _model_name() -> Wire:
     }
 
 
-def _metadata() -> Wire:
-    ours: Wire = {name: {"type": ["string", "null"], "maxLength": LONGEST} for name in OURS}
-    ours["user_facing"] = {"enum": ["true", "false", "", None]}
+def says(tiers: Iterable[str]) -> dict[str, Wire]:
+    """What a request may say to us in its metadata, or in headers, by name."""
+    check = "|".join(name for name in CHECKS if _bare(name))
+    return {
+        **{name: {"type": "string", "maxLength": LONGEST} for name in OURS},
+        "tier": {"type": "string", "enum": ["", *tiers]},
+        "checks": {"type": "string", "maxLength": LONGEST, "pattern": f"^(({check})(, ?({check}))*)?$"},
+        "user_facing": {"type": "string", "enum": ["", "true", "false"]},
+    }
+
+
+def _bare(name: str) -> bool:
+    """Whether a check needs no options."""
+    try:
+        read_checks([name], {})
+    except RequestError:
+        return False
+    return True
+
+
+def _metadata(ours: dict[str, Wire]) -> Wire:
     return {
         "type": ["object", "null"],
-        "properties": ours,
+        "properties": {name: {"anyOf": [schema, {"type": "null"}]} for name, schema in ours.items()},
         "additionalProperties": True,
         "description": "What the request is for. These names are read and taken out; others pass through.",
     }
@@ -127,8 +150,9 @@ def _chat_answer() -> Wire:
 
 def _responses_request() -> Wire:
     choices: Wire = {"enum": ["auto", "none", "required", None]}
+    words: Wire = {"not": {"required": ["type"], "properties": {"type": {"const": "reasoning"}}}}
     return _object(
-        {"input": {"anyOf": [_TEXT, _list(ref("ResponsesItem"), least=1)]}},
+        {"input": {"anyOf": [_TEXT, {**_list(ref("ResponsesItem"), least=1), "contains": words}]}},
         optional={
             **_shared(),
             "instructions": {**_MAYBE_TEXT, "description": "Stands before the input, as a system message."},
@@ -166,7 +190,7 @@ def _responses_item() -> Wire:
             _object({"type": {"const": "function_call_output"}, "call_id": _TEXT, "output": content}),
             _object({"type": {"const": "reasoning"}}, optional={"encrypted_content": {}, "summary": {}}),
         ],
-        "description": "A message, or what an earlier answer's output had. Besides reasoning there must be another.",
+        "description": "A message, or what an earlier answer's output had.",
     }
 
 

@@ -12,6 +12,8 @@ from cheapfirst.gateway.asgi import Headers
 from cheapfirst.gateway.problem import Problem, Refused
 
 METHODS = ("GET", "POST")
+POSTED = frozenset(["audio", "completions", "embeddings", "images", "moderations", "rerank"])
+"""First names of paths that take POST alone."""
 
 ACCOUNT = frozenset(
     [
@@ -93,13 +95,14 @@ def target(path: str, raw_path: bytes, query: bytes, method: str) -> str:
             f"/v1/{names[0]} belongs to the upstream's account, which the gateway's clients share; ask the upstream "
             "itself, with a key of its own.",
         )
-    if method not in METHODS:
+    methods = ("POST",) if names[0] in POSTED else METHODS
+    if method not in methods:
         raise Refused(
             Problem(
                 status=405,
                 code="method_not_allowed",
-                message=f"Paths that pass through take {' and '.join(METHODS)}, not {method[:20]}.",
-                allow=", ".join(METHODS),
+                message=f"{path[:200]} takes {' and '.join(methods)}, not {method[:20]}.",
+                allow=", ".join(methods),
             )
         )
     asked = query.decode("latin-1")

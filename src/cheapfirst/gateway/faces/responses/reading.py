@@ -44,7 +44,7 @@ def read(body: Wire) -> Wire:
     for name in ("previous_response_id", "conversation", "prompt"):
         if body.get(name) is not None:
             raise not_stored(name)
-    if body.get("background"):
+    if body.get("background") is not None and body["background"] is not False:
         raise unsupported("background", "The gateway answers at once; leave background out.", code="unsupported_value")
     wire = {name: value for name, value in body.items() if name not in OURS and value is not None}
     wire["messages"] = messages(body.get("input"), body.get("instructions"))
@@ -60,7 +60,7 @@ def read(body: Wire) -> Wire:
     _put_reasoning(wire, body.get("reasoning"))
     most = body.get("max_output_tokens")
     if most is not None:
-        if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        if isinstance(most, bool) or not isinstance(most, int | float) or most < 1 or most % 1 != 0:
             raise wrong("max_output_tokens", "max_output_tokens must be a whole number of tokens, 1 or more.")
         wire["max_tokens"] = most
     include = body.get("include")
@@ -151,7 +151,10 @@ def _put_text(wire: Wire, text: Any) -> None:
             raise wrong("text.format.schema", "text.format of type json_schema needs a schema.")
         wire["response_format"] = {
             "type": "json_schema",
-            "json_schema": {name: value for name, value in wanted.items() if name != "type" and value is not None},
+            "json_schema": {
+                "name": "answer",
+                **{name: value for name, value in wanted.items() if name != "type" and value is not None},
+            },
         }
     elif kind == "json_object":
         wire["response_format"] = {"type": "json_object"}

@@ -174,7 +174,7 @@ def _reserve(books: Books, ask: Ask, amounts: Amounts) -> tuple[int, bool] | Ful
     """How much to reserve, and whether the request steps down for it."""
     caps = [(cap, books.accounts.setdefault(cap.account, Account())) for cap in ask.concern.caps]
     stepping = [cap for cap, account in caps if cap.step_down is not None and account.spent >= cap.step_down]
-    step_down = bool(stepping) and ask.stepped is not None
+    step_down = bool(stepping) and ask.stepped is not None and ask.stepped.least <= amounts.least
     if step_down and ask.stepped is not None:
         amounts = ask.stepped
     tight, tightest = min(caps, key=lambda each: each[0].limit - each[1].spent)

@@ -60,6 +60,8 @@ class Tail:
     def take(self, chunk: Wire) -> tuple[Wire, ...]:
         """Take one chunk; return those that can go to the client now."""
         usage = chunk.get("usage")
+        if not usage and not self._finishes and not any(map(_finish, chunk.get("choices") or ())):
+            return (chunk,)
         if isinstance(usage, dict) and usage:
             if chunk.get("choices"):
                 chunk = {key: value for key, value in chunk.items() if key != "usage"}
@@ -86,6 +88,10 @@ class Tail:
             yield {**chunk, "cheapfirst": told} if last and told is not None else chunk
         if self._usage is not None:
             yield self._usage
+
+
+def _finish(choice: Any) -> Any:
+    return choice.get("finish_reason") if isinstance(choice, dict) else None
 
 
 def _has_delta(chunk: Wire) -> bool:

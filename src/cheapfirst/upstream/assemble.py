@@ -8,6 +8,8 @@ import msgspec
 
 from cheapfirst.messages import Wire
 
+_ENDS = ("finish_reason", "native_finish_reason", "logprobs")
+_ORDINARY = frozenset({"index", "delta", *_ENDS})
 _TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 
 
@@ -22,12 +24,12 @@ class Assembly:
     def add(self, chunk: Wire) -> None:
         """Take one chunk."""
         self.chunks += 1
-        for key, value in chunk.items():
-            if key in ("choices", "usage") or value is None:
-                continue
-            self._top[key] = value
-        if isinstance(usage := chunk.get("usage"), dict) and usage:
-            self._top["usage"] = usage
+        if "usage" not in chunk and None not in chunk.values():
+            self._top.update(chunk)  # `choices` too, which `body` writes anew
+        else:
+            self._top |= {key: value for key, value in chunk.items() if key != "usage" and value is not None}
+            if isinstance(usage := chunk.get("usage"), dict) and usage:
+                self._top["usage"] = usage
         choices = chunk.get("choices")
         for place, choice in enumerate(choices if isinstance(choices, list) else ()):
             if isinstance(choice, dict):
@@ -76,6 +78,10 @@ class _Choice:
         self._calls: dict[int, _ToolCall] = {}
 
     def add(self, choice: Wire) -> None:
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and choice.keys() <= _ORDINARY and not any(map(choice.get, _ENDS)):
+            self._add_delta(delta)
+            return
         for key, value in choice.items():
             if key in ("finish_reason", "native_finish_reason"):
                 self._finish(key, value)

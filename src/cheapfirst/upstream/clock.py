@@ -54,15 +54,18 @@ class Clock:
 
     def next(self) -> tuple[float, str]:
         """Seconds until the first limit runs out (negative: it has), and the fault that this is."""
-        limits = [
-            (self.began + self._budget, "deadline"),
-            (self.began + self._timeouts.total, "total_timeout" if self._heard is not None else "silent"),
-        ]
+        when, name = self.began + self._budget, "deadline"
+        total = self.began + self._timeouts.total
+        if total < when:
+            when, name = total, "total_timeout" if self._heard is not None else "silent"
         if self._ended is not None:
-            limits.append((self._ended + LINGER, "cut_stream"))
+            other, named = self._ended + LINGER, "cut_stream"
         elif self._streamed and self.first_token is None:
-            limits.append((self.began + self._timeouts.first_token, "silent"))
+            other, named = self.began + self._timeouts.first_token, "silent"
         elif self._heard is not None:
-            limits.append((self._heard + self._timeouts.silence, "stalled"))
-        when, name = min(limits)
+            other, named = self._heard + self._timeouts.silence, "stalled"
+        else:
+            return when - monotonic(), name
+        if other < when:
+            when, name = other, named
         return when - monotonic(), name

@@ -53,7 +53,7 @@ class Incoming:
             raise
         if event.name == "error" and not chunk.get("error"):
             chunk = {"error": chunk}
-        if has_token(chunk):
+        if self.clock.first_token is None and has_token(chunk):
             self.clock.token()
         self._assembly.add(chunk)
         if chunk.get("error"):

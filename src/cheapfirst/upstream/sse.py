@@ -38,11 +38,17 @@ class Parser:
         self._name = ""
         self._first = True
         self._after_cr = False
+        self._between = False  # what comes next begins an event
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes. Raises Oversize."""
         if not data:
             return []
+        if self._between and data.startswith(b"data: ") and data.endswith(b"\n\n") and b"\r" not in data:
+            pieces = data[6:-2].split(b"\n\ndata: ")
+            if not any(b"\n" in piece for piece in pieces):  # nothing but whole events of one line each
+                self._check(len(max(pieces, key=len)))
+                return [Event(piece) for piece in pieces]
         if self._after_cr and data[0] == 0x0A:
             data = data[1:]
         self._after_cr = False
@@ -56,6 +62,7 @@ class Parser:
                 continue
             self._after_cr = line.endswith(b"\r")
             self._line(self._joined(line.rstrip(b"\r\n")), events)
+        self._between = not (self._pieces or self._data or self._name or self._after_cr or self._first)
         return events
 
     def end(self) -> list[Event]:

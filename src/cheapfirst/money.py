@@ -50,6 +50,16 @@ def tokens_cost(tokens: int, price_per_mtok: Decimal) -> Decimal:
     return _EXACT.divide(_EXACT.multiply(Decimal(tokens), price_per_mtok), Decimal(MILLION))
 
 
+def tokens_cost_of(prompt: int, input: Decimal, answer: int, output: Decimal, more: Decimal) -> Decimal:
+    """USD for a prompt and an answer at their prices per million tokens, and `more` USD, rounded once. Tokens below 0
+    count as none."""
+    tokens = _EXACT.multiply(input, prompt if prompt > 0 else 0)
+    if answer > 0:
+        tokens = _EXACT.fma(output, answer, tokens)
+    amount = _EXACT.scaleb(tokens, -6)
+    return _EXACT.quantize(_EXACT.add(amount, more) if more else amount, PLACES)
+
+
 def tokens_total(parts: Iterable[tuple[int, Decimal | None]], more: Decimal) -> Decimal | None:
     """USD for several numbers of tokens, each at its price per million, and `more` USD; unrounded.
 

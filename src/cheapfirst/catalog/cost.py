@@ -76,10 +76,7 @@ def dearest(prices: Iterable[Price]) -> Dearest | None:
 
 def worst_case(price: Dearest, prompt_tokens: int, max_tokens: int) -> Decimal:
     """The most USD that a call can cost at that price, the whole room used."""
-    tokens = ((max(prompt_tokens, 0), price.input), (max(max_tokens, 0), price.output))
-    amount = money.tokens_total(tokens, price.request)
-    assert amount is not None, "no price of these is unknown"
-    return money.usd(amount)
+    return money.tokens_cost_of(prompt_tokens, price.input, max_tokens, price.output, price.request)
 
 
 def reported(usage: Mapping[str, Any] | None) -> Decimal | None:

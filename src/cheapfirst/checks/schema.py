@@ -112,8 +112,9 @@ def read(schema: object) -> Schema | None:
     if schema is None or isinstance(schema, Schema):
         return schema
     if isinstance(schema, dict):
-        _compiled(_content(schema), True)
-        return Schema(schema)
+        made = Schema(schema)
+        made._validator = _compiled(_content(schema), True)
+        return made
     try:
         return _of_type(schema)
     except TypeError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from decimal import Decimal
 
 from msgspec import Struct, structs
 
@@ -68,12 +67,12 @@ def _priced(
     attempts: tuple[Planned, ...], prompt_tokens: int, catalog: Catalog, at: float | None
 ) -> tuple[Planned, ...]:
     """The attempts with what each may cost at most."""
-    worst: dict[tuple[str, int], Decimal | None] = {}
+    model, room, worst = "", -1, None
     priced = []
     for planned in attempts:
-        call = (planned.model, planned.max_tokens)
-        if call not in worst:
-            worst[call] = catalog.worst_case(planned.model, prompt_tokens, planned.max_tokens, at)
+        if planned.max_tokens != room or planned.model != model:  # weaker forms follow each other, and cost the same
+            model, room = planned.model, planned.max_tokens
+            worst = catalog.worst_case(model, prompt_tokens, room, at)
         priced.append(
             Planned(
                 on=planned.on,
@@ -82,7 +81,7 @@ def _priced(
                 form=planned.form,
                 max_tokens=planned.max_tokens,
                 fallbacks=planned.fallbacks,
-                worst_case=worst[call],
+                worst_case=worst,
                 reasons=planned.reasons,
             )
         )

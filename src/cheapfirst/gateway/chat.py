@@ -58,7 +58,10 @@ class Tail:
         self._usage: Wire | None = None
 
     def take(self, chunk: Wire) -> tuple[Wire, ...]:
-        """Take one chunk; return those that can go to the client now."""
+        """Take one chunk; return those that can go to the client now. The upstream's own errors never do: what becomes
+        of them is said at the end, in the gateway's words."""
+        if chunk.get("error"):
+            return ()
         usage = chunk.get("usage")
         if not usage and not self._finishes and not any(map(_finish, chunk.get("choices") or ())):
             return (chunk,)

@@ -19,7 +19,6 @@ from typing import Any, Literal, TypedDict
 import msgspec
 import pydantic
 import pytest
-from scripted import Exchange, Server, completion
 
 from cheapfirst import (
     Answer,
@@ -43,6 +42,7 @@ from cheapfirst.simulator import Options, SimModel, serve_in_thread
 from cheapfirst.simulator.answerer import Made, Skill
 from cheapfirst.simulator.models import Latency
 from cheapfirst.simulator.thread import Handle
+from scripted import Exchange, Server, completion
 
 POLICY = """
 [tiers]

@@ -11,12 +11,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from scripted import USAGE, Exchange, Reply, call, completion, serving
 
 from cheapfirst.messages import Outcome, Wire
 from cheapfirst.policy import table
 from cheapfirst.policy.table import Timeouts
 from cheapfirst.upstream import Call, Upstream
+from scripted import USAGE, Exchange, Reply, call, completion, serving
 
 
 def whole(body: Any, status: int = 200, **headers: str) -> Reply:

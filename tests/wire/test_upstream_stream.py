@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from scripted import USAGE, Exchange, Reply, call, collect, completion, delta, serving, usage_chunk
 
 from cheapfirst.messages import Outcome, Wire
 from cheapfirst.policy.table import Timeouts
+from scripted import USAGE, Exchange, Reply, call, collect, completion, delta, serving, usage_chunk
 
 
 def streaming(*chunks: Wire | str) -> Reply:

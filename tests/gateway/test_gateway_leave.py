@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from scripted import Exchange, completion, delta
-from talking import POLICY, SECONDS, asking, request, until, world
+from talking import POLICY, SECONDS, World, asking, request, until, world
 
 SLOW_RETRY = POLICY.replace("retries = 0\nbackoff = 0.001", "retries = 3\nbackoff = 0.001")
+
+
+def more_than(made: World, calls: int) -> bool:
+    return len(made.server.seen) > calls
 
 
 async def hang(exchange: Exchange) -> None:
@@ -118,7 +123,7 @@ async def test_a_connection_serves_the_next_client_after_another_left(tmp_path: 
         for turn in range(5):
             async with made.talk() as talk:
                 await talk.send(request(asking()))
-                await until(lambda seen=2 * turn: len(made.server.seen) > seen)
+                await until(partial(more_than, made, 2 * turn))
                 talk.leave()
             said = await made.ask(asking(text="stay"))
             assert said.status == 200

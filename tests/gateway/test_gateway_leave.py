@@ -77,9 +77,8 @@ async def test_no_attempt_is_started_for_a_client_that_left_while_a_retry_was_wa
     async with world(reply, tmp_path, SLOW_RETRY) as made:
         async with made.talk() as talk:
             await talk.send(request(asking()))
-            await until(
-                lambda: made.server.seen and not made.handle.gateway.router.upstream.in_flight()
-            )  # until the refusal was read: what remains is the wait
+            upstream = made.handle.gateway.router.upstream
+            await until(lambda: made.server.seen and not upstream.in_flight())  # the refusal was read: now it waits
             talk.leave()
         row = await made.row()
         await made.quiet()

@@ -140,7 +140,7 @@ def _call(job: Job, walk: Walk, planned: Planned, *, streamed: bool) -> Call:
         body=body,
         timeouts=job.policy.limits.timeouts,
         budget=job.plan.deadline - walk.elapsed(),
-        headers=job.headers,
+        headers=job.headers if job.calling is None else {**job.headers, **job.calling()},
     )
 
 

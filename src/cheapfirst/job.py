@@ -35,6 +35,7 @@ class Job(Struct, frozen=True, kw_only=True):
     schema: Schema | None = None
     custom: Mapping[str, Callable[..., Any]] = {}
     headers: Mapping[str, str] = {}  # further headers of every upstream call, e.g. traceparent
+    calling: Callable[[], Mapping[str, str]] | None = None  # called before each: headers of that one; they win
 
 
 class Walk(Struct, kw_only=True):

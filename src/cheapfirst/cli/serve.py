@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,6 +18,15 @@ from cheapfirst.cli import options
 @options.policy_option
 @options.ledger_option
 @options.store_option
+@click.option(
+    "--log",
+    "log_format",
+    type=click.Choice(["json", "text", "off"]),
+    default="off",
+    show_default=True,
+    help="One line a request on standard error; with off only what the gateway has to say itself.",
+)
+@click.option("--otel", is_flag=True, help="Send OpenTelemetry's traces and metrics, as the OTEL_ variables say.")
 def command(
     host: str,
     port: int,
@@ -24,16 +34,20 @@ def command(
     policy_file: Path | None,
     ledger_file: Path | None,
     store: str | None,
+    log_format: Literal["json", "text", "off"],
+    otel: bool,
 ) -> None:
     """Serve the OpenAI protocol: point any client's base URL here and name a task as the model.
 
     Without any key made (cheapfirst keys create) it listens on loopback only. SIGTERM ends it gracefully, SIGHUP (or a
     changed file) loads the policy anew.
     """
-    from cheapfirst.gateway import Gateway, server
+    from cheapfirst.gateway import Gateway, logs, server
 
+    made = logs.Logs("text" if log_format == "off" else log_format, requests=log_format != "off")
+    logs.install(made)
     listening = server.listen(host, port)
-    gateway = Gateway(policy_file, base_url=base_url, ledger=ledger_file, store=store)
+    gateway = Gateway(policy_file, base_url=base_url, ledger=ledger_file, store=store, logs=made, tracing=otel or None)
     policy = gateway.router.policy
     closed = asyncio.run(server.require_key(listening, policy, gateway.admission.access.address))
 

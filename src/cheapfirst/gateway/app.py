@@ -25,8 +25,12 @@ from cheapfirst.gateway.faces import chat as chat_face
 from cheapfirst.gateway.faces.face import FACES, Face
 from cheapfirst.gateway.gate import Gate
 from cheapfirst.gateway.leave import Leaving
+from cheapfirst.gateway.logs import Logs
 from cheapfirst.gateway.problem import Problem, Refused
 from cheapfirst.gateway.stream import SLOW_READER, Stream
+from cheapfirst.gateway.telemetry import LEFT, Telemetry
+from cheapfirst.gateway.tracing import Tracing
+from cheapfirst.gateway.tracing import of as tracing_of
 from cheapfirst.ledger import Recorder, locate
 from cheapfirst.messages import Answer, Wire
 from cheapfirst.policy import Policy
@@ -42,8 +46,9 @@ class Gateway:
     """An ASGI application that serves the OpenAI, Responses and Messages protocols.
 
     Args are those of `AsyncRouter`; `store` is the address of keys and budgets (a file or a postgresql:// URL; absent:
-    CHEAPFIRST_STORE, else access.db beside the ledger). Mount it in an application of your own, or let
-    `cheapfirst serve` run it.
+    CHEAPFIRST_STORE, else access.db beside the ledger). `logs` takes a line a request (absent: none), `tracing` makes
+    OpenTelemetry's spans and metrics (True: as its environment variables say; absent: where one of them names a
+    place to send to). Mount it in an application of your own, or let `cheapfirst serve` run it.
     """
 
     def __init__(
@@ -55,11 +60,16 @@ class Gateway:
         ledger: str | Path | bool | Recorder | None = None,
         checks: Mapping[str, Callable[..., Any]] | None = None,
         store: str | None = None,
+        logs: Logs | None = None,
+        tracing: Tracing | bool | None = None,
     ) -> None:
         self.router = AsyncRouter(policy, base_url=base_url, api_key=api_key, ledger=ledger, checks=checks)
         self.gate = Gate(self.router.policy.gateway)
         ledger_file = self.router.ledger.path or locate(self.router.policy.ledger.path)
         self.admission = Admission(self.router.policy, place.find(ledger_file) if store is None else store)
+        self.telemetry = Telemetry(
+            (*FACES, *pages.PAGES), logs=logs, tracing=tracing_of(tracing, self.router.policy.upstream.base_url)
+        )
         self._options: dict[str, Any] = {"base_url": base_url, "api_key": api_key, "checks": checks}
         self._old: set[asyncio.Task[None]] = set()  # routers of policies before, on their way out
 
@@ -98,6 +108,7 @@ class Gateway:
             await self.admission.close()
         finally:
             await self.router.aclose()
+            await asyncio.to_thread(self.telemetry.close)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -116,14 +127,16 @@ class Gateway:
         try:
             key = await self.admission.enter(headers) if not path.startswith("/health") else None
             if face is not None and scope["method"] == "POST":
-                await self._ask(face, key, scope, headers, receive, send)
+                status = await self._ask(face, key, scope, headers, receive, send)
             elif passthrough.passes(path, (*FACES, *pages.PAGES)):
-                await self._pass(scope, path, key, headers, receive, send)
+                status = await self._pass(scope, path, key, headers, receive, send)
             else:
-                await self._page(path, scope["method"], face, headers, receive, send)
+                status = await self._page(path, scope["method"], face, headers, receive, send)
+            self.telemetry.answered(path, status)
         except Left:
-            pass
+            self.telemetry.answered(path, LEFT)
         except Refused as refused:
+            self.telemetry.answered(path, refused.problem.status, refused.problem)
             await _tell(send, face, refused.problem)
 
     async def _page(
@@ -134,17 +147,18 @@ class Gateway:
         headers: Mapping[bytes, bytes],
         receive: Receive,
         send: Send,
-    ) -> None:
+    ) -> int:
         page = pages.find(path, method, posted=face is not None)
         answer = await page(self, path, headers)
         await respond(send, answer.status, answer.content, answer.headers)
+        return answer.status
 
     async def _pass(
         self, scope: Scope, path: str, key: Key | None, headers: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
+    ) -> int:
         await self.gate.enter()
         try:
-            await passthrough.serve(self, scope, path, key, headers, receive, send)
+            return await passthrough.serve(self, scope, path, key, headers, receive, send)
         except CheapfirstError as error:
             raise Refused(failure.of(error)) from error
         finally:
@@ -152,7 +166,7 @@ class Gateway:
 
     async def _ask(
         self, face: Face, key: Key | None, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
+    ) -> int:
         await self.gate.enter()
         request_id: str | None = None
         task = ""
@@ -164,7 +178,10 @@ class Gateway:
             now = time.time()
             ask = asked.read(wire, headers, router.policy, router.catalog, now=now, key=key)
             request_id, task = ask.request.id, ask.request.task
-            job = router.job(ask.request, schema=ask.schema, at=now)
+            watch = self.telemetry.watch(router.ledger, headers, ask.request)
+            job = router.job(
+                ask.request, schema=ask.schema, at=now, headers=watch.headers, calling=watch.calling, records=watch
+            )
             if key is not None:
                 job = admission.scoped(job, key)
             events = face.Events(said, request_id) if ask.request.stream else None
@@ -177,6 +194,7 @@ class Gateway:
                     answer = await _whole(job)
                     told = face.whole(chat.whole(answer), said, request_id)
                     await respond(send, 200, _ENCODER.encode(told), [JSON, *trail.headers_of(answer)])
+            return 200
         except (Left, Refused, asyncio.CancelledError):
             raise
         except CheapfirstError as error:

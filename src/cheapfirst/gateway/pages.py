@@ -1,4 +1,4 @@
-"""The gateway's plain pages: the models it knows and whether it is well."""
+"""The gateway's plain pages: the models it knows, what it counted, and whether it is well."""
 
 from __future__ import annotations
 
@@ -104,9 +104,18 @@ async def ready(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> 
     return _json(told, status=503 if gate.closing else 200)
 
 
+async def metrics(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> Answered:
+    """Counted numbers, as Prometheus reads them."""
+    logs = gateway.telemetry.logs
+    accept = headers.get(b"accept", b"").decode("latin-1")
+    kind, content = gateway.telemetry.metrics.page(accept, gateway, logs.lost if logs is not None else 0)
+    return Answered(200, content, [(b"content-type", kind.encode())])
+
+
 PAGES: dict[str, Page] = {
     "/v1/models": models,
     "/openapi.json": document,
+    "/metrics": metrics,
     "/health": ready,
     "/health/live": live,
     "/health/ready": ready,

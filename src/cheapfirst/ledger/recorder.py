@@ -13,7 +13,7 @@ from typing import Any, Literal
 from cheapfirst.ledger import journal, rows
 from cheapfirst.ledger.loader import Loader
 from cheapfirst.ledger.notices import Notices
-from cheapfirst.ledger.writer import Losses, Writer
+from cheapfirst.ledger.writer import Backlog, Losses, Writer
 from cheapfirst.messages import Story
 
 AT_EXIT = 3.0  # seconds that a normal exit may spend on bringing the journal into the database
@@ -79,6 +79,10 @@ class Recorder:
     def losses(self) -> Losses:
         """How many requests this process could not record, and why the last one was lost."""
         return self._writer.losses() if self._writer is not None else Losses(0, None)
+
+    def backlog(self) -> Backlog:
+        """What this process has recorded and still keeps outside the database."""
+        return self._writer.backlog() if self._writer is not None else Backlog(0, 0)
 
     def _open(self, path: Path, writer: Writer) -> Loader:
         with self._opening:

@@ -28,6 +28,13 @@ class Losses(Struct, frozen=True):
     last_reason: str | None  # None: none were
 
 
+class Backlog(Struct, frozen=True):
+    """What this process keeps outside the database."""
+
+    bytes: int  # in its journals; the database may have some of it already
+    held: int  # requests in memory, because the disk takes none
+
+
 class Writer:
     """The journals that this process owns. Safe from several threads; no method raises."""
 
@@ -75,6 +82,12 @@ class Writer:
     def losses(self) -> Losses:
         """What this process has dropped."""
         return Losses(self._dropped, self._reason)
+
+    def backlog(self) -> Backlog:
+        """What lies in the journals and in memory now."""
+        with self._lock:
+            mine = [*self._finished, *([self._current] if self._current is not None else [])]
+            return Backlog(sum(one.size for one in mine), len(self._waiting))
 
     def retry(self) -> None:
         """Write what waits in memory, as far as the disk takes it."""

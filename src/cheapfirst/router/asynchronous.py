@@ -13,7 +13,7 @@ from cheapfirst import cascade, catalog, plan
 from cheapfirst import policy as policy_module
 from cheapfirst.checks import Schema, read_schema
 from cheapfirst.errors import CheapfirstError, RequestError
-from cheapfirst.job import Job
+from cheapfirst.job import Job, Records
 from cheapfirst.ledger import Recorder, locate
 from cheapfirst.messages import Answer, Plan, Request, Wire
 from cheapfirst.policy import Policy
@@ -231,13 +231,16 @@ class AsyncRouter:
         schema: Schema | None = None,
         custom: Mapping[str, Callable[..., Any]] | None = None,
         headers: Mapping[str, str] | None = None,
+        calling: Callable[[], Mapping[str, str]] | None = None,
+        records: Records | None = None,
         at: float | None = None,
         need_key: bool = True,
     ) -> Job:
         """Plan a request that is already in our own words, and return all that running it needs.
 
-        `at` is the Unix time whose prices count (seconds; absent: now), `headers` go along with every upstream call.
-        Raises RequestError as `run` does.
+        `at` is the Unix time whose prices count (seconds; absent: now), `headers` go along with every upstream call,
+        those that `calling` returns with the one that it is called before. `records` takes the story instead of the
+        ledger. Raises RequestError as `run` does.
         """
         at = time.time() if at is None else at
         made = plan.make(request, self.policy, self.catalog, at=at, known=self._plans)
@@ -253,10 +256,11 @@ class AsyncRouter:
             policy=self.policy,
             catalog=self.catalog,
             upstream=self.upstream,
-            ledger=self.ledger,
+            ledger=self.ledger if records is None else records,
             schema=schema,
             custom=self._custom if custom is None else custom,
             headers=headers or {},
+            calling=calling,
         )
 
 

@@ -47,6 +47,11 @@ class Passing:
         """Whether the answer's head has come."""
         return self._status > 0
 
+    @property
+    def status(self) -> int:
+        """The answer's HTTP status; 0 before its head has come."""
+        return self._status
+
     def begin(self, status: int) -> None:
         """The answer's head has come."""
         self._status = status

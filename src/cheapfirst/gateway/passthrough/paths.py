@@ -55,7 +55,7 @@ share that account, so these do not pass."""
 _PLAIN = re.compile(r"/v1(?:/[A-Za-z0-9_.:@+,~-]+)+")
 _QUERY = re.compile(r"[A-Za-z0-9_.:@+,~%&=;/?!$'()*-]{0,2048}")
 
-_SENT = frozenset(["accept", "accept-language", "content-type", "idempotency-key", "openai-beta", "traceparent"])
+_SENT = frozenset(["accept", "accept-language", "content-type", "idempotency-key", "openai-beta"])
 _RETURNED = frozenset(
     [
         "cache-control",

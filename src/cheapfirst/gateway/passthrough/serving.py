@@ -18,6 +18,7 @@ from cheapfirst.gateway.passthrough import asking, paths
 from cheapfirst.gateway.passthrough.passing import TIER, UNKNOWN, Passing
 from cheapfirst.gateway.problem import Problem, Refused
 from cheapfirst.gateway.stream import SLOW_READER
+from cheapfirst.gateway.telemetry import Watch
 from cheapfirst.job import Records
 from cheapfirst.messages import Fault, Request, Wire
 from cheapfirst.upstream import raw
@@ -37,8 +38,8 @@ async def serve(
     headers: Mapping[bytes, bytes],
     receive: Receive,
     send: Send,
-) -> None:
-    """Pass one request on and its answer back.
+) -> int:
+    """Pass one request on and its answer back. Returns its HTTP status.
 
     Raises Refused, an AccessError, UpstreamFault for a fault before the answer began, and Left. A fault after that
     breaks the connection off, so that nobody takes what came for the whole.
@@ -54,9 +55,10 @@ async def serve(
         keys.require_model(key, request.model or UNKNOWN)
         keys.require_tier(key, TIER)
     with Leaving(scope, receive):
-        passing = await _admitted(gateway, request, wire, content, key, now, counted=method == "POST")
+        watch = gateway.telemetry.watch(gateway.router.ledger, headers, request)
+        passing = await _admitted(gateway, watch, request, wire, content, key, now, counted=method == "POST")
         try:
-            await _pass(passing, gateway, method, target, content, paths.sent(headers), send)
+            await _pass(passing, gateway, method, target, content, _sent(headers, watch), send)
         except Failed as failed:
             passing.fail(failed.fault)
             if not passing.begun:
@@ -74,14 +76,28 @@ async def serve(
         finally:
             if method == "POST":
                 passing.record()
+    return passing.status
+
+
+def _sent(headers: Mapping[bytes, bytes], watch: Watch) -> Mapping[str, str]:
+    sent = {**paths.sent(headers), **watch.headers}
+    return sent if watch.calling is None else {**sent, **watch.calling()}
 
 
 async def _admitted(
-    gateway: Gateway, request: Request, wire: Wire, content: bytes, key: Key | None, now: float, *, counted: bool
+    gateway: Gateway,
+    watch: Watch,
+    request: Request,
+    wire: Wire,
+    content: bytes,
+    key: Key | None,
+    now: float,
+    *,
+    counted: bool,
 ) -> Passing:
     """Reserve what a request that counts may cost, where a budget or a rate binds it. Raises AccessError."""
     router = gateway.router
-    records: Records = router.ledger
+    records: Records = watch
     worst = None
     if counted and gateway.admission.needed(request, key):
         worst = asking.price(request, wire, content, router.catalog, now)

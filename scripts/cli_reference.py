@@ -19,9 +19,8 @@ Written by `python -m scripts.cli_reference` from the commands' own help; `--che
 
 def commands(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Yield every command's full name and its help, depth first."""
-    context = click.Context(
-        command, info_name=path.rsplit(" ", 1)[-1], parent=parent, terminal_width=100, max_content_width=100
-    )
+    settings = {**program.context_settings, **command.context_settings}
+    context = click.Context(command, info_name=path.rsplit(" ", 1)[-1], parent=parent, terminal_width=100, **settings)
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

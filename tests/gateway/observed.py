@@ -40,7 +40,6 @@ input = 5
 output = 25
 structured = "json_schema"
 """
-MODELS = (SimModel(id="sim/small"), SimModel(id="sim/large", skill="premium"))
 CANARY = "zanzibar-canary-7731"
 SECRET = "sk-canary-secret-4242"
 SCHEMA: Any = {
@@ -66,13 +65,16 @@ def say(skill: Skill, body: Wire, rng: random.Random) -> Made:
 
 
 @contextmanager
-def gateway(folder: Path, **options: Any) -> Iterator[Handle]:
+def gateway(
+    folder: Path, *, faults: dict[str, float] | None = None, upstream: str | None = None, **options: Any
+) -> Iterator[Handle]:
     file = folder / "cheapfirst.toml"
     file.write_text(POLICY, "utf-8")
+    models = (SimModel(id="sim/small", faults=faults or {}), SimModel(id="sim/large", skill="premium"))
     with (
-        simulate(Options(models=MODELS), answerer=say) as simulator,
+        simulate(Options(models=models), answerer=say) as simulator,
         serve_in_thread(
-            file, base_url=simulator.base_url, api_key=SECRET, ledger=folder / "ledger.db", **options
+            file, base_url=upstream or simulator.base_url, api_key=SECRET, ledger=folder / "ledger.db", **options
         ) as handle,
     ):
         yield handle

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ ASKING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "
 """OpenTelemetry's own variables: where one is set, spans and metrics go there."""
 
 NAME = "cheapfirst"
+CLOSING = 5.0
+"""Seconds that the end may wait for what has not been sent."""
+
 TOKEN_BOUNDS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 SECOND_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Upper bounds that the conventions give for the two histograms."""
@@ -123,7 +127,12 @@ class Tracing:
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR))
 
     def close(self) -> None:
-        """Send what waits, and end providers that were made here."""
+        """Send what waits, and end providers that were made here. Waits CLOSING seconds at most."""
+        ending = threading.Thread(target=self._end, name="cheapfirst-otel", daemon=True)
+        ending.start()
+        ending.join(CLOSING)
+
+    def _end(self) -> None:
         for provider in self._providers:
             end = getattr(provider, "shutdown" if self._owned else "force_flush", None)
             if end is not None:

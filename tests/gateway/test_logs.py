@@ -38,13 +38,15 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_each_request_is_a_line_and_no_line_holds_text_or_a_key(tmp_path: Path) -> None:
-    with opened(tmp_path / "log") as fd:
-        with gateway(tmp_path, faults={"529_overloaded": 0.3}, logs=Logs("json", fd=fd)) as handle:
-            answer = ask(handle, extra_headers={"traceparent": PARENT})
-            ask(handle, "extract", response_format=SCHEMA, user="tenant-of-ours")
-            stream(handle)
-            with pytest.raises(openai.NotFoundError):
-                ask(handle, f"nothing/{CANARY}/x/y")
+    with (
+        opened(tmp_path / "log") as fd,
+        gateway(tmp_path, faults={"529_overloaded": 0.3}, logs=Logs("json", fd=fd)) as handle,
+    ):
+        answer = ask(handle, extra_headers={"traceparent": PARENT})
+        ask(handle, "extract", response_format=SCHEMA, user="tenant-of-ours")
+        stream(handle)
+        with pytest.raises(openai.NotFoundError):
+            ask(handle, f"nothing/{CANARY}/x/y")
     told = lines(tmp_path / "log")
     first, second, third, refused = told
     assert first["request_id"] == answer.cheapfirst["request_id"]
@@ -62,10 +64,12 @@ def test_each_request_is_a_line_and_no_line_holds_text_or_a_key(tmp_path: Path) 
 
 
 def test_a_failed_request_is_an_error_that_names_its_faults(tmp_path: Path) -> None:
-    with opened(tmp_path / "log") as fd:
-        with gateway(tmp_path, faults={"529_overloaded": 1.0}, logs=Logs("json", fd=fd)) as handle:
-            with pytest.raises(openai.APIStatusError):
-                ask(handle, "sim/small")
+    with (
+        opened(tmp_path / "log") as fd,
+        gateway(tmp_path, faults={"529_overloaded": 1.0}, logs=Logs("json", fd=fd)) as handle,
+        pytest.raises(openai.APIStatusError),
+    ):
+        ask(handle, "sim/small")
     (told,) = lines(tmp_path / "log")
     assert told["level"] == "error"
     assert set(told["faults"]) == {"overloaded"}

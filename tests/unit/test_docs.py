@@ -9,7 +9,9 @@ import pytest
 from scripts import cli_reference
 
 import cheapfirst
+import stories
 from cheapfirst import errors
+from cheapfirst.gateway import logs, metrics, tracing
 from cheapfirst.policy.checks import CHECKS
 from cheapfirst.upstream.faults import FAULTS
 
@@ -42,6 +44,15 @@ def test_every_check_is_in_the_checks_page() -> None:
 
 def test_every_upstream_fault_is_in_the_upstream_page() -> None:
     assert _missing(set(FAULTS), _reference("upstream.md")) == []
+
+
+def test_every_metric_log_field_and_span_attribute_is_in_the_observability_page() -> None:
+    told = stories.escalated(first_token=0.1)
+    names = {family.full for family in metrics.FAMILIES}
+    names |= {label for family in metrics.FAMILIES for label in family.labels}
+    names |= set(logs.of_story(told, "0" * 32)) | set(tracing.of_story(told, "chat"))
+    names |= {name for attempt in told.attempts for name in tracing.of_attempt(attempt, "chat")}
+    assert _missing(names, _reference("observability.md")) == []
 
 
 def test_every_environment_variable_of_the_source_is_in_the_environment_page() -> None:

@@ -71,7 +71,7 @@ JOURNAL = Family("cheapfirst_ledger_journal_bytes", "gauge", "Size of this proce
 HELD = Family("cheapfirst_ledger_held", "gauge", "Requests held in memory because the disk takes no journal.")
 POLICY = Family("cheapfirst_policy", "info", "The policy in force.", ("hash",))
 BUILD = Family("cheapfirst_build", "info", "What runs.", ("version", "python"))
-START = Family("process_start_time_seconds", "gauge", "Start of the process, Unix time.")
+START = Family("process_start_time_seconds", "gauge", "When the gateway was made, Unix time.")
 MEMORY = Family("process_resident_memory_bytes", "gauge", "Memory that the process holds.")
 
 FAMILIES = (

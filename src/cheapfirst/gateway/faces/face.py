@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cheapfirst.gateway.faces import chat, responses
+from cheapfirst.gateway.faces import chat, messages, responses
 from cheapfirst.gateway.problem import Problem
 from cheapfirst.messages import Wire
 
@@ -38,4 +38,5 @@ class Face(Protocol):
 FACES: dict[str, Face] = {
     "/v1/chat/completions": chat,
     "/v1/responses": responses,
+    "/v1/messages": messages,
 }

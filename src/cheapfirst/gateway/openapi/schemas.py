@@ -226,10 +226,12 @@ def _responses_answer() -> Wire:
 
 def _messages_request() -> Wire:
     return _object(
-        {"messages": _list(_object({"role": _TEXT, "content": {}}), least=1)},
+        {
+            "messages": _list(_object({"role": _TEXT, "content": {}}), least=1),
+            "max_tokens": {"type": "integer", "minimum": 1},
+        },
         optional={
             "model": ref("Model"),
-            "max_tokens": {"type": "integer", "minimum": 1},
             "metadata": {},
             "stream": {"type": ["boolean", "null"]},
             "system": {},

@@ -167,6 +167,8 @@ class Traced:
         named = operation(self.request)
         for attempt in story.attempts:
             self._tracing.count(story.request.task, attempt, named)
+        if not self.span.is_recording():  # not sampled
+            return
         for number, (started, span) in enumerate(self._calls):
             if number < len(story.attempts):
                 attempt = story.attempts[number]

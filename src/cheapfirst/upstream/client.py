@@ -59,7 +59,7 @@ class Upstream:
         self._pool: Pool | None = None
         self._heads: dict[tuple[str, str], bytes] = {}
         self._process = 0
-        self._inherited: list[Pool] = []  # of the process that forked this one: never touched, not even closed
+        self._inherited: list[Pool] = []  # of other loops, and of the process that forked this one: never touched
         self._closed = False
 
     async def send(self, call: Call) -> Outcome:
@@ -263,6 +263,8 @@ class Upstream:
             await connection.request(head + length, content, clock)
         except BaseException as error:  # noqa: BLE001 - named, or raised again
             connection.end()
+            if self._closed and isinstance(error, Exception):
+                raise Failed(faults.make("closed")) from None
             raise trouble.failed(error, self._host, answering=False) from None
         return connection
 
@@ -322,9 +324,12 @@ class Upstream:
         loop, process = asyncio.get_running_loop(), os.getpid()
         if self._pool is None or self._pool.loop is not loop or self._process != process:
             if self._pool is not None:
-                # Another loop's connections cannot be closed from here. A parent process's must not be: closing
+                # A running loop's connections cannot be closed from here. A parent process's must not be: closing
                 # takes them out of the epoll set that both share, and the parent would never hear from them again.
-                self._inherited.append(self._pool)
+                if self._process == process and self._pool.loop.is_closed():
+                    self._pool.forget()
+                else:
+                    self._inherited.append(self._pool)
             self._pool, self._process = Pool(self._base, loop), process
         return self._pool
 

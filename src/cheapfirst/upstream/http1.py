@@ -7,6 +7,7 @@ bounds on memory, and an end that is told apart from a break.
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.trouble import Broken, Garbled, Late
 
 LONGEST_HEAD = 64 * 1024
-"""Bytes of a response's head."""
+"""Bytes of a response's head, and of anything after it that is no body: trailers, what chunks are announced with."""
 
 MOST_WAITING = 256 * 1024
 """Bytes of a response that nobody has read yet; beyond them the upstream is made to wait."""
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._clock: Clock | None = None
+        self.plain: socket.socket | None = None  # what the connection runs over, once it is made
         self.open = False
         self.idle_since = 0.0  # the loop's seconds
         self._reset()
@@ -54,18 +56,21 @@ class Connection(asyncio.Protocol):
         self.headers = Headers()
         self._pieces: list[bytes] = []
         self._size = 0  # bytes in the pieces
-        self._head = 0  # bytes of the head so far
+        self._head = 0  # bytes since the response began, or since its last piece of body
         self._begun = False  # the head is complete
         self._done = False
         self._framed = True  # the response itself says where it ends
         self._reusable = False
         self._paused = False
         self._error: Exception | None = None
-        self._unpacker: Any = None
+        self._left = False  # the upstream has closed its side
+        self._unpacker: _Unpacker | None = None
 
     async def request(self, head: bytes, body: bytes, clock: Clock) -> None:
         """Send a request and wait for the response's head. Raises Broken, Garbled, Late."""
         self._reset()
+        if not self.open:  # it broke before anything was asked
+            raise Broken
         self._clock = clock
         self._transport.write(head + body if len(body) < 65536 else head)
         if len(body) >= 65536:
@@ -79,7 +84,11 @@ class Connection(asyncio.Protocol):
     async def read(self) -> bytes:
         """The next piece of the body as it comes; empty at its end. Raises Broken, Garbled, Late."""
         while True:
-            if self._pieces:
+            if self._unpacker is not None and self._unpacker.more:
+                data = self._unpacker.unpack(b"")
+                if data:
+                    return data
+            elif self._pieces:
                 data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
                 self._pieces.clear()
                 self._size = 0
@@ -88,11 +97,11 @@ class Connection(asyncio.Protocol):
                     self._transport.resume_reading()
                 if self._unpacker is not None:
                     data = self._unpacker.unpack(data)
-                    if self._unpacker.rest:
-                        self._pieces.append(b"")  # more of the same waits to be unpacked
                 if data:
                     return data
             elif self._done:
+                if self._unpacker is not None and not self._unpacker.whole:
+                    raise Broken
                 return b""
             else:
                 await self._wait()
@@ -107,7 +116,8 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.open and self._done and self._reusable and not self._transport.is_closing():
+        # The upstream may have answered before it had the whole request: what is left of it would go before the next.
+        if self.open and self._done and self._reusable and not self._transport.get_write_buffer_size():
             self.idle_since = self._loop.time()
             return True
         self.close()
@@ -125,18 +135,22 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self.open = True
 
+    def eof_received(self) -> None:
+        self.open = False
+        self._left = True
+
     def data_received(self, data: bytes) -> None:
         if self._clock is None:  # nobody has asked for anything
             self.close()
             return
-        if not self._begun:
-            self._head += len(data)
+        size = self._size
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError):
             self._fail(Garbled())
             return
-        if not self._begun and self._head > LONGEST_HEAD:
+        self._head = self._head + len(data) if self._size == size else 0
+        if self._head > LONGEST_HEAD and not self._done:
             self._fail(Garbled())
         elif self._size > MOST_WAITING and not self._paused and not self._done:
             self._paused = True
@@ -145,7 +159,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        if self._begun and not self._framed and exc is None:
+        if self._begun and not self._framed and self._left and exc is None:
             self._done = True
         elif not self._done and self._error is None:
             self._error = Broken()
@@ -157,10 +171,14 @@ class Connection(asyncio.Protocol):
         """The reason phrase says nothing that the status does not."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._begun:  # a trailer, which must not pass for a header, or another response
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
+        if self._done:
+            return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             self.headers = Headers()
@@ -173,8 +191,9 @@ class Connection(asyncio.Protocol):
         self._framed = bare or "content-length" in self.headers or "chunked" in coding.lower()
 
     def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
+        if not self._done:
+            self._pieces.append(data)
+            self._size += len(data)
 
     def on_message_complete(self) -> None:
         if self._begun:
@@ -211,8 +230,6 @@ class Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-        if self._error is not None and not self._pieces and not self._done:
-            raise self._error
 
     def _ring(self) -> None:
         """The timer, which is set once for many waits, went off: say so, or set it anew."""
@@ -233,27 +250,46 @@ class _Unpacker:
         self._wbits = 15 if packing == "deflate" else 31
         self._object = zlib.decompressobj(self._wbits)
         self._first = True
-        self.rest = b""  # packed bytes that wait for the next call
+        self._rest = b""  # packed bytes that wait for the next call
+        self.more = False  # the next call has something to give without new data
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing at the end (nothing at all may have come)."""
+        return self._object.eof or (self._first and not self._rest)
 
     def unpack(self, data: bytes) -> bytes:
-        data = self.rest + data
+        """What the data unpacks to, as far as it fits in one piece. Raises Garbled."""
+        data = self._rest + data
+        if self._object.eof:
+            if self._wbits != 31 or not data.strip(b"\0"):  # gzip may be padded with zeros
+                self._rest, self.more = b"", False
+                return b""
+            self._object = zlib.decompressobj(self._wbits)  # gzip may come in several members
+        if self._first and len(data) < 2:  # too little to tell the formats apart
+            self._rest = data
+            return b""
         try:
             made = self._object.decompress(data, UNPACKED_AT_ONCE)
         except zlib.error:
             if not self._first or self._wbits != 15:
                 raise Garbled from None
-            self._object = zlib.decompressobj(-15)  # many servers mean the bare format by "deflate"
+            self._wbits = -15  # many servers mean the bare format by "deflate"
+            self._object = zlib.decompressobj(self._wbits)
             try:
                 made = self._object.decompress(data, UNPACKED_AT_ONCE)
             except zlib.error:
                 raise Garbled from None
         self._first = False
-        self.rest = self._object.unconsumed_tail
+        self._rest = self._object.unused_data if self._object.eof else self._object.unconsumed_tail
+        self.more = bool(self._rest) or len(made) >= UNPACKED_AT_ONCE
         return made
 
 
 def head(method: str, target: str, host: str, headers: Mapping[str, str]) -> bytes:
     """A request's head without its end. Raises ValueError for what cannot stand in one."""
+    if not target.isascii() or any(mark <= " " for mark in target):
+        raise ValueError("a path holds a character that must be escaped")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     for name, value in headers.items():
         if not name or any(mark in name for mark in "\r\n: \0") or any(mark in value for mark in "\r\n\0"):

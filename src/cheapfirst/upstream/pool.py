@@ -40,6 +40,7 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._lent: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def take(self, clock: Clock, connect: float) -> Connection:
         """A connection that is open: the one that was used last, else a new one within `connect` seconds.
@@ -62,6 +63,8 @@ class Pool:
             if left <= connect:
                 raise Late(limit) from None
             raise
+        if self._closed:
+            made.close()
         self._lent.add(made)
         return made
 
@@ -80,6 +83,7 @@ class Pool:
         except BaseException:
             plain.close()
             raise
+        made.plain = plain
         return made
 
     def give(self, connection: Connection) -> None:
@@ -91,13 +95,20 @@ class Pool:
                 self._sweep = self.loop.call_later(KEPT, self._clean)
 
     def close(self) -> None:
-        """Close every connection, also those that are lent out."""
+        """Close every connection, also those that are lent out and those that are being made."""
+        self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
         for connection in (*self._idle, *self._lent):
             connection.close()
         self._idle.clear()
+
+    def forget(self) -> None:
+        """Free the sockets of a loop that was closed before this pool was."""
+        for connection in (*self._idle, *self._lent):
+            if connection.plain is not None:
+                connection.plain.close()
 
     def _clean(self) -> None:
         """Close what was not used for a while, so that a burst leaves no connections behind."""

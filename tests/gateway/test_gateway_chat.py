@@ -222,7 +222,7 @@ async def test_clean_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 async def test_unknown_fields_survive_both_ways(tmp_path: Path) -> None:
-    odd = {"seed": 7, "stop": ["x"], "logprobs": True, "n": 2, "novelty": {"deep": [1, None, "ü"]}, "top_k": 3}
+    odd: Wire = {"seed": 7, "stop": ["x"], "logprobs": True, "n": 2, "novelty": {"deep": [1, None, "ü"]}, "top_k": 3}
     parts = [{"type": "text", "text": "Look", "cache_control": {"type": "ephemeral"}},
              {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}]  # fmt: skip
 

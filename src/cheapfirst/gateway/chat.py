@@ -17,6 +17,8 @@ def whole(answer: Answer) -> Wire:
     `cheapfirst` object."""
     winner = answer.won
     body = winner.outcome.body or _made(answer)
+    if "error" in body:  # upstreams send one beside what a cut-off answer holds; its finish reason says it
+        body = {key: value for key, value in body.items() if key != "error"}
     cleaned = _cleaned(winner, answer.plan.shape)
     if cleaned is not None:
         body = {**body, "choices": [_with_message(choice, cleaned) for choice in body.get("choices") or ()]}

@@ -127,9 +127,22 @@ async def serve(gateway: Gateway, listening: socket.socket, *, ready: Callable[[
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no signals here
         loop.add_signal_handler(signal.SIGHUP, lambda: reload(gateway))
     try:
-        await server.serve(sockets=[listening])
+        await _serve(server, listening)
     finally:
         watch.cancel()
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until a signal says to end. uvicorn by itself would send itself the signal once more, and so end in the
+    middle of what is to be done last."""
+    loop = asyncio.get_running_loop()
+    try:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, server.handle_exit, sign, None)
+    except (NotImplementedError, RuntimeError, ValueError):  # no signals here
+        await server.serve(sockets=[listening])
+    else:
+        await server._serve([listening])
 
 
 def reload(gateway: Gateway) -> bool:

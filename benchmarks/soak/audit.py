@@ -79,9 +79,9 @@ def _rows(found: Audit, requests: dict[str, Any], attempts: list[Any], heard: He
     if odd:
         wrong.append(f"{len(odd)} request(s) have other attempts than they say: {odd[:5]}")
     other = [
-        f"{id}: {cost} and {_cost(requests[id])} picodollars"
+        f"{id}: {cost} and {requests[id]['cost']} picodollars"
         for id, cost in heard.costs.items()
-        if id in requests and (None if cost == "unknown" else Decimal(cost) * PICO) != _cost(requests[id])
+        if id in requests and (None if cost == "unknown" else Decimal(cost) * PICO) != requests[id]["cost"]
     ]
     if other:
         wrong.append(f"{len(other)} client(s) were told another cost than the ledger has: {other[:5]}")
@@ -134,7 +134,3 @@ def pico(usd: str) -> int:
     if amount != int(amount):
         raise ValueError(f"{usd} is no whole number of picodollars")
     return int(amount)
-
-
-def _cost(row: Any) -> int | None:
-    return row["cost"] if row["cost_known"] else None

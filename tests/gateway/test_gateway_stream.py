@@ -356,3 +356,32 @@ async def test_a_slow_reader_gets_all_of_a_long_stream(tmp_path: Path) -> None:
             await talk.body(said)
         assert len(said.text) == 2_000_000
         assert said.done
+
+
+@pytest.mark.parametrize("task", ["chat", "write"])
+@pytest.mark.parametrize("form", ["no finish reason", "an error for a cut-off", "an error beside it"])
+async def test_every_stream_that_ends_well_has_one_finish_reason_and_the_trail(
+    tmp_path: Path, task: str, form: str
+) -> None:
+    async def reply(exchange: Exchange) -> None:
+        error = {"error": {"code": 400, "message": "Token limit reached"}}
+        if form == "no finish reason":
+            last = delta()
+            last["choices"][0]["native_finish_reason"] = "stop"
+            ends = [last]
+        elif form == "an error for a cut-off":
+            ends = [
+                {**delta(finish="error"), "error": {"code": 400, "metadata": {"error_type": "max_tokens_exceeded"}}}
+            ]
+        else:
+            ends = [delta(finish="length"), {**delta(), **error}]
+        await exchange.streamed(delta(TEXT), *ends, "[DONE]")
+
+    async with world(reply, tmp_path) as made:
+        said = await made.ask(asking(task, stream=True, max_tokens=30))
+        finishes = [c["finish_reason"] for chunk in said.chunks for c in chunk["choices"] if c["finish_reason"]]
+        assert finishes == ["stop" if form == "no finish reason" else "length"]
+        assert said.done
+        assert said.text == TEXT
+        assert "error" not in said.data.decode()
+        assert said.trail["attempts"]

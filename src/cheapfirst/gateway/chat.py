@@ -19,6 +19,9 @@ def whole(answer: Answer) -> Wire:
     body = winner.outcome.body or _made(answer)
     if "error" in body:  # upstreams send one beside what a cut-off answer holds; its finish reason says it
         body = {key: value for key, value in body.items() if key != "error"}
+    choices = body.get("choices")
+    if choices and _finish(choices[0]) in (None, "", "error"):  # the last: a cut-off that came as an error
+        body = {**body, "choices": [_ended(choices[0], answer), *choices[1:]]}
     cleaned = _cleaned(winner, answer.plan.shape)
     if cleaned is not None:
         body = {**body, "choices": [_with_message(choice, cleaned) for choice in body.get("choices") or ()]}
@@ -58,6 +61,7 @@ class Tail:
     def __init__(self) -> None:
         self._finishes: list[Wire] = []
         self._usage: Wire | None = None
+        self._last: Wire = {}  # chunk that went to the client
 
     def take(self, chunk: Wire) -> tuple[Wire, ...]:
         """Take one chunk; return those that can go to the client now. The upstream's own errors never do: what becomes
@@ -66,6 +70,7 @@ class Tail:
             return ()
         usage = chunk.get("usage")
         if not usage and not self._finishes and not any(map(_finish, chunk.get("choices") or ())):
+            self._last = chunk
             return (chunk,)
         if isinstance(usage, dict) and usage:
             if chunk.get("choices"):
@@ -86,13 +91,30 @@ class Tail:
             return ()
         return (chunk,)
 
-    def end(self, told: Wire | None) -> Iterator[Wire]:
-        """The chunks held back, the last finish with the trail."""
+    def end(self, told: Wire | None, finish: str = "stop") -> Iterator[Wire]:
+        """The chunks held back, the last finish with the trail; one is made, with `finish`, where none came."""
+        if not self._finishes:
+            base = {key: value for key, value in self._last.items() if key not in ("choices", "usage")}
+            self._finishes.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         for number, chunk in enumerate(self._finishes):
             last = number == len(self._finishes) - 1
             yield {**chunk, "cheapfirst": told} if last and told is not None else chunk
         if self._usage is not None:
             yield self._usage
+
+
+def finish_of(answer: Answer) -> str:
+    """The finish reason of an answer, also where the upstream sent none."""
+    outcome = answer.won.outcome
+    if outcome.kind == "cut-off":
+        return "length"
+    if outcome.finish is not None:
+        return outcome.finish
+    return "tool_calls" if outcome.message.get("tool_calls") else "stop"
+
+
+def _ended(choice: Any, answer: Answer) -> Any:
+    return {**choice, "finish_reason": finish_of(answer)} if isinstance(choice, dict) else choice
 
 
 def _finish(choice: Any) -> Any:

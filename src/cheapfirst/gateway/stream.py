@@ -79,7 +79,8 @@ class Stream:
                         return item
                     else:
                         told = trail.of_answer(item)
-                        await self._emit(b"".join(self._events.feed(chunk) for chunk in tail.end(told)))
+                        ends = tail.end(told, chat.finish_of(item))
+                        await self._emit(b"".join(self._events.feed(chunk) for chunk in ends))
         except AnswerCutOff as error:
             if flowed or error.answer is None:
                 raise

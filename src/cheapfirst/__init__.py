@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RequestFailed,
         UpstreamFault,
     )
+    from cheapfirst.gateway.transport import async_http_client, http_client
     from cheapfirst.messages import Answer, Attempt, Finding, Plan, Usage, Verdict
     from cheapfirst.policy import Policy
     from cheapfirst.router import AsyncRouter, AsyncStream, Router, Stream
@@ -43,6 +44,7 @@ _HOMES = {
         "RequestFailed",
         "UpstreamFault",
     ),
+    "gateway.transport": ("async_http_client", "http_client"),
     "messages": ("Answer", "Attempt", "Finding", "Plan", "Usage", "Verdict"),
     "checks": ("Context",),
     "policy": ("Policy",),
@@ -74,6 +76,8 @@ __all__ = [
     "Usage",
     "Verdict",
     "__version__",
+    "async_http_client",
+    "http_client",
 ]
 
 

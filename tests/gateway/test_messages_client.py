@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_messages import MODELS, POLICY, TOOL, say
+from test_messages import POLICY, TOOL, say
 
 from cheapfirst.gateway.server import serve_in_thread
-from cheapfirst.simulator import Options
+from cheapfirst.simulator import Options, SimModel
 from cheapfirst.simulator import serve_in_thread as simulate
 
 pytestmark = pytest.mark.clients
@@ -24,7 +24,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     policy = folder / "cheapfirst.toml"
     policy.write_text(POLICY.replace("tools = true", "tools = true\nvision = true"))
     with (
-        simulate(Options(models=MODELS), answerer=say) as simulator,
+        simulate(
+            Options(models=(SimModel(id="sim/small", input_modalities=("text", "image")),)), answerer=say
+        ) as simulator,
         serve_in_thread(policy, base_url=simulator.base_url, ledger=folder / "ledger.db") as gateway,
         anthropic.Anthropic(base_url=gateway.base_url.removesuffix("/v1"), api_key="none", max_retries=0) as made,
     ):

@@ -53,6 +53,7 @@ MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
         ("/v1/chat/completions", {"model": "auto", "messages": MESSAGES}, "Chat"),
         ("/v1/responses", {"model": "auto", "input": "Where is my parcel?"}, "Responses"),
         ("/v1/responses", {"input": MESSAGES, "text": {"format": {"type": "text"}}}, "Responses"),
+        ("/v1/messages", {"model": "auto", "max_tokens": 50, "messages": MESSAGES}, "Messages"),
     ],
 )
 def test_answers_are_as_the_document_says(base: str, document: Any, path: str, body: Any, schema: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +89,12 @@ async def test_the_async_client_answers_side_by_side_and_streams(options: dict[s
         stream = await client.chat.completions.create(model="chat", messages=user("SAY One two."), stream=True)
         pieces = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
         assert "".join(pieces) == "One two."
+
+
+def test_closing_the_client_ends_the_streams_that_are_open(options: dict[str, Any]) -> None:
+    client = openai.OpenAI(http_client=cheapfirst.http_client(**options), api_key="cheapfirst", max_retries=0)
+    stream = client.chat.completions.create(model="chat", messages=user("SAY " + "word " * 800), stream=True)
+    next(iter(stream))
+    client.close()
+    with pytest.raises((openai.OpenAIError, RuntimeError, CancelledError)):
+        list(stream)

@@ -175,11 +175,19 @@ class _Transport:
         if self._loop.is_closed():
             return
         try:
-            self.run(self._gateway.aclose())
+            self.run(self._end())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+    async def _end(self) -> None:
+        """End what still runs, so that no thread waits for it for ever, then the gateway."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._gateway.aclose()
 
     async def _made(self, request: Any, body: bytes) -> _Exchange:
         return _Exchange(self._gateway, request, body)

@@ -10,10 +10,31 @@ import click
 
 from cheapfirst.cli import options
 
+MOST = 256
+"""Workers."""
+
+
+def _workers(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    if value == "auto":
+        from cheapfirst.gateway import workers
+
+        return min(MOST, workers.cores())
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MOST:
+        raise click.BadParameter(f"{value!r} is neither a number from 1 to {MOST} nor auto")
+    return int(value)
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8383, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    metavar="[N|auto]",
+    callback=_workers,
+    help="Processes that serve, on one port; auto: one for each core.",
+)
 @click.option("--base-url", help="Another OpenAI-compatible upstream.")
 @options.policy_option
 @options.ledger_option
@@ -30,6 +51,7 @@ from cheapfirst.cli import options
 def command(
     host: str,
     port: int,
+    workers: int,
     base_url: str | None,
     policy_file: Path | None,
     ledger_file: Path | None,
@@ -42,22 +64,50 @@ def command(
     Without any key made (cheapfirst keys create) it listens on loopback only. SIGTERM ends it gracefully, SIGHUP (or a
     changed file) loads the policy anew.
     """
+    from cheapfirst.access import place
     from cheapfirst.gateway import Gateway, logs, server
+    from cheapfirst.gateway import workers as processes
+    from cheapfirst.ledger import locate
+    from cheapfirst.router import AsyncRouter
 
-    made = logs.Logs("text" if log_format == "off" else log_format, requests=log_format != "off")
-    logs.install(made)
+    form: Literal["json", "text"] = "text" if log_format == "off" else log_format
+    each = log_format != "off"
     listening = server.listen(host, port)
-    gateway = Gateway(policy_file, base_url=base_url, ledger=ledger_file, store=store, logs=made, tracing=otel or None)
-    policy = gateway.router.policy
-    closed = asyncio.run(server.require_key(listening, policy, gateway.admission.access.address))
+    closed = False
 
     def ready() -> None:
+        policy = found.policy
+        several = f", {workers} workers" if workers > 1 else ""
         click.echo(
-            f"cheapfirst gateway on {server.address(listening)} (policy {policy.hash} from {policy.source}). "
+            f"cheapfirst gateway on {server.address(listening)} (policy {policy.hash} from {policy.source}{several}). "
             "Stop with Ctrl-C.",
             err=True,
         )
         if not closed:
             click.echo("No key was made, so whoever is on this machine is served: cheapfirst keys create", err=True)
 
-    server.run(lambda: server.serve(gateway, listening, ready=ready))
+    if workers == 1:
+        made = logs.Logs(form, requests=each)
+        logs.install(made)
+        gateway = Gateway(
+            policy_file, base_url=base_url, ledger=ledger_file, store=store, logs=made, tracing=otel or None
+        )
+        found = gateway.router
+        closed = asyncio.run(server.require_key(listening, found.policy, gateway.admission.access.address))
+        server.run(lambda: server.serve(gateway, listening, ready=ready))
+        return
+    logs.install(logs.Direct(form))
+    found = AsyncRouter(policy_file, base_url=base_url, ledger=False)
+    store = place.find(ledger_file or locate(found.policy.ledger.path)) if store is None else store
+    closed = asyncio.run(server.require_key(listening, found.policy, store))
+    processes.serve(
+        workers,
+        listening,
+        policy=found.policy,
+        base_url=base_url,
+        ledger=ledger_file,
+        store=store,
+        log=(form, each),
+        otel=otel,
+        ready=ready,
+    )

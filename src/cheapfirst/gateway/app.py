@@ -48,7 +48,8 @@ class Gateway:
     Args are those of `AsyncRouter`; `store` is the address of keys and budgets (a file or a postgresql:// URL; absent:
     CHEAPFIRST_STORE, else access.db beside the ledger). `logs` takes a line a request (absent: none), `tracing` makes
     OpenTelemetry's spans and metrics (True: as its environment variables say; absent: where one of them names a
-    place to send to). Mount it in an application of your own, or let `cheapfirst serve` run it.
+    place to send to). `parts` is how many processes share the policy's bounds on requests and calls at
+    once; this one takes an equal part. Mount it in an application of your own, or let `cheapfirst serve` run it.
     """
 
     def __init__(
@@ -62,9 +63,12 @@ class Gateway:
         store: str | None = None,
         logs: Logs | None = None,
         tracing: Tracing | bool | None = None,
+        parts: int = 1,
     ) -> None:
         self.router = AsyncRouter(policy, base_url=base_url, api_key=api_key, ledger=ledger, checks=checks)
-        self.gate = Gate(self.router.policy.gateway)
+        self.router.upstream.divide(parts)
+        self._parts = parts
+        self.gate = Gate(self.router.policy.gateway, parts)
         ledger_file = self.router.ledger.path or locate(self.router.policy.ledger.path)
         self.admission = Admission(self.router.policy, place.find(ledger_file) if store is None else store)
         self.telemetry = Telemetry(
@@ -92,8 +96,9 @@ class Gateway:
         new = AsyncRouter(given, ledger=self.router.ledger, **self._options)
         if new.policy == self.router.policy:
             return False
+        new.upstream.divide(self._parts)
         old, self.router = self.router, new
-        self.gate.options = new.policy.gateway
+        self.gate.use(new.policy.gateway)
         self.admission.use(new.policy)
         leaving = asyncio.ensure_future(_let_end(old))
         self._old.add(leaving)

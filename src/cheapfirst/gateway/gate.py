@@ -10,14 +10,22 @@ from cheapfirst.policy.table import GatewayOptions
 
 
 class Gate:
-    """A semaphore with a bounded queue. Belongs to one event loop."""
+    """A semaphore with a bounded queue. Belongs to one event loop. `parts`: how many processes share the options'
+    bounds; this one's is an equal part, rounded up."""
 
-    def __init__(self, options: GatewayOptions) -> None:
-        self.options = options
+    def __init__(self, options: GatewayOptions, parts: int = 1) -> None:
+        self._parts = parts
+        self.use(options)
         self.running = 0
         self.shed = 0  # requests turned away since the start
         self.closing = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def use(self, options: GatewayOptions) -> None:
+        """Take other bounds from now on."""
+        self._requests = -(-options.requests // self._parts)
+        self._queue = -(-options.queue // self._parts)
+        self._queue_wait = options.queue_wait
 
     @property
     def waiting(self) -> int:
@@ -28,15 +36,15 @@ class Gate:
         """Take a place. Raises Refused (503) when the queue is full or the wait too long."""
         if self.closing:
             raise self._away("draining", "The gateway is stopping; send the request to another one, or again soon.")
-        if self.running < self.options.requests and not self._waiting:
+        if self.running < self._requests and not self._waiting:
             self.running += 1
             return
-        if len(self._waiting) >= self.options.queue:
+        if len(self._waiting) >= self._queue:
             raise self._away("overloaded", "The gateway serves as many requests as it can; wait, then send it again.")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(self.options.queue_wait):
+            async with asyncio.timeout(self._queue_wait):
                 await turn
         except TimeoutError:
             if turn.done() and not turn.cancelled():
@@ -44,7 +52,7 @@ class Gate:
             self._forget(turn)
             raise self._away(
                 "overloaded",
-                f"No place came free within gateway.queue_wait = {self.options.queue_wait:g} seconds; wait, then send "
+                f"No place came free within gateway.queue_wait = {self._queue_wait:g} seconds; wait, then send "
                 "the request again.",
             ) from None
         except BaseException:

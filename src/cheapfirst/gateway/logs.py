@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from queue import Empty, SimpleQueue
@@ -114,11 +116,22 @@ class Logs:
             ended = any(one is _END for one in taken)
             lines = [line(one, self._format) for one in taken if one is not _END]
             try:
-                _write(self._fd, b"".join(lines))
+                for piece in _pieces(lines):
+                    _write(self._fd, piece)
             except OSError:  # nobody reads any more
                 self.lost += len(lines)
             if not ended:
                 time.sleep(PAUSE)
+
+
+class Direct(Logs):
+    """Writes each line at once, without a thread: for a process that forks."""
+
+    def write(self, fields: dict[str, Any]) -> None:
+        try:
+            _write(self._fd, line(fields, self._format))
+        except OSError:
+            self.lost += 1
 
 
 class Handler(logging.Handler):
@@ -221,6 +234,17 @@ def _plain(value: Any) -> str:
 def _escaped(text: str) -> str:
     """Without characters that end a line or steer a terminal: the encoder leaves those above ASCII as they are."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines in pieces that a pipe takes as a whole, so that those of several processes do not mix."""
+    begin, size = 0, 0
+    for at, one in enumerate(lines):
+        if size and size + len(one) > select.PIPE_BUF:
+            yield b"".join(lines[begin:at])
+            begin, size = at, 0
+        size += len(one)
+    yield b"".join(lines[begin:])
 
 
 def _write(fd: int, content: bytes) -> None:

@@ -150,18 +150,36 @@ def reload(gateway: Gateway) -> bool:
     try:
         changed = gateway.reload()
     except CheapfirstError as error:
-        problems = error.problems if isinstance(error, PolicyError) else (str(error),)
-        LOG.error("the changed policy is wrong, so the old one stays: %s", "; ".join(problems))
+        say_wrong(error)
         return False
     if changed:
-        policy = gateway.router.policy
-        LOG.warning("policy %s is in force now, from %s", policy.hash, policy.source)
+        say_new(gateway.router.policy)
     return changed
+
+
+def say_wrong(error: CheapfirstError) -> None:
+    """Say why a changed policy is not taken."""
+    problems = error.problems if isinstance(error, PolicyError) else (str(error),)
+    LOG.error("the changed policy is wrong, so the old one stays: %s", "; ".join(problems))
+
+
+def say_new(policy: Policy) -> None:
+    """Say that another policy is in force."""
+    LOG.warning("policy %s is in force now, from %s", policy.hash, policy.source)
+
+
+def stamp(policy: Policy) -> tuple[int, int, int] | None:
+    """What changes when the policy's file does; None when there is none."""
+    try:
+        found = os.stat(Path(policy.source))
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 async def _watch(gateway: Gateway, server: uvicorn.Server, ready: Callable[[], None]) -> None:
     """Say when the server is ready, notice a change of the policy's file, and close the gate when the end begins."""
-    seen = _stamp(gateway)
+    seen = stamp(gateway.router.policy)
     said = False
     while True:
         if server.started and not said:
@@ -170,18 +188,10 @@ async def _watch(gateway: Gateway, server: uvicorn.Server, ready: Callable[[], N
         if server.should_exit:
             gateway.gate.closing = True
         await asyncio.sleep(LOOK if said and not server.should_exit else 0.02)
-        stamp = _stamp(gateway)
-        if stamp != seen:
-            seen = stamp
+        found = stamp(gateway.router.policy)
+        if found != seen:
+            seen = found
             reload(gateway)
-
-
-def _stamp(gateway: Gateway) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(Path(gateway.router.policy.source))
-    except (OSError, ValueError):
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _has_uvloop() -> bool:

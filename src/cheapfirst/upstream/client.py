@@ -179,6 +179,10 @@ class Upstream:
         """How many calls are under way."""
         return self._slots.taken
 
+    def divide(self, by: int) -> None:
+        """Take on one of so many equal parts of the calls that the options allow: the others are other processes'."""
+        self._slots.divide(by)
+
     async def close(self) -> None:
         """Close every connection. Calls made afterwards are the fault `closed`."""
         self._closed = True

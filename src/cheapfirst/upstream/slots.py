@@ -18,6 +18,11 @@ class Slots:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.taken = 0
 
+    def divide(self, by: int) -> None:
+        """Keep one of so many equal parts of both bounds, rounded up."""
+        self._most = -(-self._most // by)
+        self._queue = -(-self._queue // by)
+
     def take(self) -> bool:
         """Take a slot if one is free at once and nobody waits for it."""
         if self.taken >= self._most or self._waiting:

@@ -42,12 +42,15 @@ class Protocol(HttpToolsProtocol):
         self._head += len(data)
         super().data_received(data)
         if self._head > LONGEST_HEAD:
-            self._refuse(431, "head_too_big", f"The request's head is larger than {LONGEST_HEAD:,} bytes; send less.")
+            self._too_big()
         elif self._head and self._late is None and not self._busy():
             self._late = self.loop.call_later(HEAD_WAIT, self._too_slow)
 
     def on_headers_complete(self) -> None:
         self._in_time()
+        if self._head > LONGEST_HEAD and self._length() > LONGEST_HEAD:  # all of it came at once
+            self._too_big()
+            raise ValueError("the head is too big")  # ends the parsing
         self._head = -(1 << 62)  # what follows is the body, which has a bound of its own
         self.scope[LEAVERS] = self._leavers  # type: ignore[literal-required]
         super().on_headers_complete()
@@ -59,8 +62,19 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "invalid_http", "This is not an HTTP/1.1 request that the gateway understands.")
 
+    def _length(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _answerable(self) -> bool:
+        """Whether an error can be told: nobody else's answer is under way, nor one to the request that is wrong."""
+        cycle = self.cycle
+        return not self._busy() or (cycle.more_body and not cycle.response_started and not self.pipeline)
+
+    def _too_big(self) -> None:
+        self._refuse(431, "head_too_big", f"The request's head is larger than {LONGEST_HEAD:,} bytes; send less.")
 
     def _in_time(self) -> None:
         if self._late is not None:
@@ -75,7 +89,7 @@ class Protocol(HttpToolsProtocol):
         transport: Any = self.transport
         if transport.is_closing():
             return
-        if not self._busy():
+        if self._answerable():
             content = msgspec.json.encode(chat.error(Problem(status=status, code=code, message=message)))
             transport.write(
                 STATUS_LINE[status]

@@ -11,13 +11,69 @@ import subprocess
 import threading
 from pathlib import Path
 
-from workers import ENVIRONMENT, POLICY, alive, asking, command, running
+from workers import ENVIRONMENT, POLICY, Running, alive, asking, command, running
+
+ENDED = b"cheapfirst_requests_total{"
 
 
 def recorded(folder: Path) -> list[str]:
     """Ids in the ledger, each as often as it is there."""
     with sqlite3.connect(folder / "ledger.db") as db:
         return sorted(row[0] for row in db.execute("SELECT id FROM requests"))
+
+
+def served(gateway: Running) -> dict[int, int]:
+    """How many requests each worker's number ended."""
+    return {one["number"]: one["requests"]["ended"] for one in gateway.health()["workers"]["answering"]}
+
+
+def test_every_worker_serves_and_whichever_is_asked_answers_for_all(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        asked = 0
+        while asked < 30 or min(served(gateway).values()) == 0:
+            gateway.write()
+            asked += 1
+            assert asked < 1000
+        for _ in range(10):
+            assert sum(served(gateway).values()) == asked
+            assert gateway.metric("cheapfirst_requests_total") == asked
+            assert gateway.metric("cheapfirst_request_duration_seconds_count") == asked
+            assert gateway.metric("cheapfirst_policy_info") == 1
+            assert gateway.metric("cheapfirst_workers_answering") == gateway.metric("cheapfirst_workers") == 2
+        page = gateway.ask("/metrics")[1]
+        assert b'process_resident_memory_bytes{worker="1"}' in page
+        assert b'process_resident_memory_bytes{worker="2"}' in page
+        told = gateway.health()["workers"]
+        assert told["all"] == 2
+        assert sorted(one["pid"] for one in told["answering"]) == sorted(gateway.workers())
+
+
+def test_no_counter_falls_when_a_worker_is_slow_or_dies(tmp_path: Path) -> None:
+    with running(tmp_path) as gateway:
+        for _ in range(20):
+            gateway.write()
+        assert gateway.metric("cheapfirst_requests_total") == 20
+        first, second = gateway.workers()
+        os.kill(first, signal.SIGSTOP)
+        try:
+            while True:  # the stopped one may have been given the connection
+                try:
+                    found = gateway.ask("/metrics", timeout=2.0)[1]
+                    break
+                except TimeoutError:
+                    continue
+            assert b"\ncheapfirst_workers_answering 1.0\n" in found
+            assert sum(float(line.split()[-1]) for line in found.splitlines() if line.startswith(ENDED)) == 20
+        finally:
+            os.kill(first, signal.SIGCONT)
+        gateway.until(lambda: gateway.metric("cheapfirst_workers_answering") == 2)
+        for one in (first, second):
+            os.kill(one, signal.SIGKILL)
+        gateway.until(lambda: len(set(gateway.workers()) - {first, second}) == 2)
+        gateway.until(lambda: gateway.metric("cheapfirst_workers_answering") == 2)
+        assert gateway.metric("cheapfirst_requests_total") == 20
+        gateway.write()
+        assert gateway.metric("cheapfirst_requests_total") == 21
 
 
 def test_a_worker_that_is_killed_under_load_is_replaced_and_no_answered_request_is_lost(tmp_path: Path) -> None:
@@ -78,7 +134,7 @@ def test_sigterm_lets_streams_end_takes_nothing_new_and_ends_everything(tmp_path
             told = stream.read()
             assert b"word29" in told
             assert told.rstrip().endswith(b"data: [DONE]")
-        assert gateway.process.wait(10) == -signal.SIGTERM
+        assert gateway.process.wait(10) == 0
         gateway.until(lambda: not any(alive(one) for one in workers))
         assert len(recorded(tmp_path)) == 4
 

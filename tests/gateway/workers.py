@@ -71,9 +71,11 @@ class Running(Struct, frozen=True):
         """Process ids of the workers that live."""
         return [child for child in children(self.process.pid) if alive(child)]
 
-    def ask(self, path: str = "/v1/chat/completions", body: Any = None) -> tuple[int, bytes]:
+    def ask(
+        self, path: str = "/v1/chat/completions", body: Any = None, *, timeout: float = PATIENCE
+    ) -> tuple[int, bytes]:
         """One request over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             if body is None:
                 connection.request("GET", path)
@@ -89,6 +91,15 @@ class Running(Struct, frozen=True):
         status, content = self.ask(body=asking("write"))
         assert status == 200, content
         return str(json.loads(content)["cheapfirst"]["request_id"])
+
+    def health(self) -> Any:
+        """What /health says."""
+        return json.loads(self.ask("/health")[1])
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's values over its labels."""
+        lines = self.ask("/metrics")[1].decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
 
     def until(self, true: Callable[[], bool]) -> None:
         """Wait until it is so."""

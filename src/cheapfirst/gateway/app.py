@@ -27,6 +27,7 @@ from cheapfirst.gateway.gate import Gate
 from cheapfirst.gateway.leave import Leaving
 from cheapfirst.gateway.logs import Logs
 from cheapfirst.gateway.problem import Problem, Refused
+from cheapfirst.gateway.siblings import Siblings
 from cheapfirst.gateway.stream import SLOW_READER, Stream
 from cheapfirst.gateway.telemetry import LEFT, Telemetry
 from cheapfirst.gateway.tracing import Tracing
@@ -68,6 +69,7 @@ class Gateway:
         self.router = AsyncRouter(policy, base_url=base_url, api_key=api_key, ledger=ledger, checks=checks)
         self.router.upstream.divide(parts)
         self._parts = parts
+        self.siblings: Siblings | None = None  # when several processes serve
         self.gate = Gate(self.router.policy.gateway, parts)
         ledger_file = self.router.ledger.path or locate(self.router.policy.ledger.path)
         self.admission = Admission(self.router.policy, place.find(ledger_file) if store is None else store)

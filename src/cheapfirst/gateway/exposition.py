@@ -28,6 +28,7 @@ class Family(Struct, frozen=True):
     help: str
     labels: Labels = ()
     bounds: tuple[float, ...] = ()  # upper bounds of a histogram's buckets, without +Inf
+    over: Literal["sum", "max", "each"] = "sum"  # what becomes of the values of several processes
 
     @property
     def full(self) -> str:

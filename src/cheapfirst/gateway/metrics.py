@@ -63,16 +63,20 @@ LINES_LOST = Family("cheapfirst_log_lines_lost", "counter", "Log lines dropped b
 RUNNING = Family("cheapfirst_requests_running", "gauge", "Requests that are served now.")
 WAITING = Family("cheapfirst_requests_waiting", "gauge", "Requests that wait for their turn.")
 SHED = Family("cheapfirst_requests_shed", "counter", "Requests turned away because the gateway was full or stopping.")
-BREAKER = Family("cheapfirst_breaker_state", "gauge", "1 for the state of a model's breaker.", ("model", "state"))
+BREAKER = Family(
+    "cheapfirst_breaker_state", "gauge", "How many workers' breakers of the model are in the state.", ("model", "state")
+)
 CALLS = Family("cheapfirst_upstream_calls_running", "gauge", "Upstream calls under way.")
 TOLD = Family("cheapfirst_ledger_requests", "counter", "Requests handed to the ledger.")
 LOST = Family("cheapfirst_ledger_lost", "counter", "Requests that the ledger could not record.")
 JOURNAL = Family("cheapfirst_ledger_journal_bytes", "gauge", "Size of this process's journals beside the ledger.")
 HELD = Family("cheapfirst_ledger_held", "gauge", "Requests held in memory because the disk takes no journal.")
-POLICY = Family("cheapfirst_policy", "info", "The policy in force.", ("hash",))
-BUILD = Family("cheapfirst_build", "info", "What runs.", ("version", "python"))
-START = Family("process_start_time_seconds", "gauge", "When the gateway was made, Unix time.")
-MEMORY = Family("process_resident_memory_bytes", "gauge", "Memory that the process holds.")
+POLICY = Family("cheapfirst_policy", "info", "The policy in force.", ("hash",), over="max")
+BUILD = Family("cheapfirst_build", "info", "What runs.", ("version", "python"), over="max")
+START = Family("process_start_time_seconds", "gauge", "When the gateway was made, Unix time.", over="each")
+MEMORY = Family("process_resident_memory_bytes", "gauge", "Memory that the process holds.", over="each")
+WORKERS = Family("cheapfirst_workers", "gauge", "Processes that the gateway is to have.", over="max")
+ANSWERING = Family("cheapfirst_workers_answering", "gauge", "Processes whose numbers are in here as they are now.")
 
 FAMILIES = (
     REQUESTS,
@@ -99,6 +103,8 @@ FAMILIES = (
     HELD,
     POLICY,
     BUILD,
+    WORKERS,
+    ANSWERING,
     START,
     MEMORY,
 )
@@ -164,12 +170,6 @@ class Metrics:
         """Count one request that a part of telemetry failed on."""
         self._failures[(part,)] += 1
 
-    def page(self, accept: str, gateway: Gateway, lines_lost: int = 0) -> tuple[str, bytes]:
-        """The content type and the page, for an Accept header."""
-        openmetrics = exposition.wants_openmetrics(accept)
-        content = exposition.page(self._families(gateway, lines_lost), openmetrics=openmetrics)
-        return exposition.OPENMETRICS if openmetrics else exposition.TEXT, content
-
     def _count(self, attempt: Attempt) -> None:
         model, outcome = self._models[attempt.model], attempt.outcome
         kind: str = outcome.kind
@@ -190,10 +190,12 @@ class Metrics:
         else:
             self._cost[model] += attempt.cost
 
-    def _families(self, gateway: Gateway, lines_lost: int) -> Iterable[tuple[Family, Values]]:
+    def families(self, gateway: Gateway) -> list[tuple[Family, Values]]:
+        """All that was counted, and what is now."""
         from cheapfirst import __version__
 
         router, gate = gateway.router, gateway.gate
+        logs, siblings = gateway.telemetry.logs, gateway.siblings
         lost, backlog = router.ledger.losses().count, router.ledger.backlog()
         tokens: Values = {
             (model, kind): count
@@ -214,7 +216,7 @@ class Metrics:
             FIRST_TOKEN: {(task,): buckets for task, buckets in self._first_token.items()},
             ANSWERS: self._answers,
             FAILURES: self._failures,
-            LINES_LOST: {(): lines_lost},
+            LINES_LOST: {(): logs.lost if logs is not None else 0},
             RUNNING: {(): gate.running},
             WAITING: {(): gate.waiting},
             SHED: {(): gate.shed},
@@ -226,10 +228,19 @@ class Metrics:
             HELD: {(): backlog.held},
             POLICY: {(router.policy.hash,): 1},
             BUILD: {(__version__, python): 1},
+            WORKERS: {(): siblings.many if siblings is not None else 1},
+            ANSWERING: {(): 1},
             START: {(): self._began},
             MEMORY: _memory(),
         }
         return [(family, values[family]) for family in FAMILIES]
+
+
+def page(accept: str, families: Iterable[tuple[Family, Values]]) -> tuple[str, bytes]:
+    """The content type and the page, for an Accept header."""
+    openmetrics = exposition.wants_openmetrics(accept)
+    content = exposition.page(families, openmetrics=openmetrics)
+    return exposition.OPENMETRICS if openmetrics else exposition.TEXT, content
 
 
 def template(path: str, known: Iterable[str]) -> str:

@@ -9,10 +9,12 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Struct
 
+from cheapfirst.gateway import metrics, together
 from cheapfirst.gateway.asgi import JSON, Headers
 from cheapfirst.gateway.asked import AUTO
 from cheapfirst.gateway.faces.face import FACES
 from cheapfirst.gateway.problem import Problem, Refused
+from cheapfirst.gateway.together import Snapshot
 from cheapfirst.messages import Wire
 
 if TYPE_CHECKING:
@@ -101,21 +103,25 @@ async def ready(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> 
         "requests": {"running": gate.running, "waiting": gate.waiting, "shed": gate.shed},
         "ledger": {"lost": gateway.router.ledger.losses().count},
     }
+    if gateway.siblings is not None:
+        told |= _of_all(await gateway.siblings.all(), gateway.siblings.many)
     return _json(told, status=503 if gate.closing else 200)
 
 
-async def metrics(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> Answered:
+async def counted(gateway: Gateway, path: str, headers: Mapping[bytes, bytes]) -> Answered:
     """Counted numbers, as Prometheus reads them."""
-    logs = gateway.telemetry.logs
-    accept = headers.get(b"accept", b"").decode("latin-1")
-    kind, content = gateway.telemetry.metrics.page(accept, gateway, logs.lost if logs is not None else 0)
+    if gateway.siblings is None:
+        families = gateway.telemetry.metrics.families(gateway)
+    else:
+        families = together.add(await gateway.siblings.all(), metrics.FAMILIES)
+    kind, content = metrics.page(headers.get(b"accept", b"").decode("latin-1"), families)
     return Answered(200, content, [(b"content-type", kind.encode())])
 
 
 PAGES: dict[str, Page] = {
     "/v1/models": models,
     "/openapi.json": document,
-    "/metrics": metrics,
+    "/metrics": counted,
     "/health": ready,
     "/health/live": live,
     "/health/ready": ready,
@@ -131,6 +137,31 @@ def _listed(gateway: Gateway) -> dict[str, Wire]:
     for id in sorted({*catalog.ids(), *(name for tier in policy.tiers for name in tier.models)}):
         listed.setdefault(id, {"id": id, "object": "model", "created": 0, "owned_by": id.partition("/")[0]})
     return listed
+
+
+def _of_all(snapshots: list[Snapshot], many: int) -> Wire:
+    """What `ready` says when several processes serve: sums, and each that answers by itself."""
+
+    def requests(*held: Snapshot) -> dict[str, int]:
+        named = {"running": metrics.RUNNING, "waiting": metrics.WAITING, "shed": metrics.SHED}
+        return {name: sum(one.total(family) for one in held) for name, family in named.items()}
+
+    answering = [one for one in snapshots if one.pid]
+    return {
+        "requests": requests(*snapshots),
+        "ledger": {"lost": sum(one.total(metrics.LOST) for one in snapshots)},
+        "workers": {
+            "all": many,
+            "answering": [
+                {
+                    "number": one.number,
+                    "pid": one.pid,
+                    "requests": {**requests(one), "ended": one.total(metrics.REQUESTS)},
+                }
+                for one in answering
+            ],
+        },
+    }
 
 
 def _json(value: Wire, *, status: int = 200) -> Answered:

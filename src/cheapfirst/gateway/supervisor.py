@@ -84,16 +84,15 @@ class Plot(Struct, frozen=True):
 
 
 def run(plot: Plot) -> None:
-    """Run until SIGTERM or SIGINT, then let every worker end. Ends by that signal, as one process alone does.
+    """Run until SIGTERM or SIGINT, and until every worker has ended.
 
-    Raises GatewayError when a worker ends before it was ever ready.
+    Raises GatewayError when a worker ends before it was ever ready, or does not end as it should.
     """
     for thread in threading.enumerate():  # a fork copies only the thread that forks
         if thread is not threading.current_thread():
             thread.join(OVERTIME)
     with _woken() as wake:
-        ended_by = _Supervisor(plot, wake).run()
-    signal.raise_signal(ended_by)
+        _Supervisor(plot, wake).run()
 
 
 class _Supervisor:
@@ -101,13 +100,13 @@ class _Supervisor:
         self._plot = plot
         self._wake = wake
         self._workers = [Worker(number) for number in range(1, plot.many + 1)]
-        self._told = 0  # the first signal to end
+        self._told = False  # a signal said to end
         self._until = 0.0  # monotonic seconds: when those who are left are killed
         self._said = False
         self._stamp = plot.stamp()
         self._failed: str | None = None
 
-    def run(self) -> int:
+    def run(self) -> None:
         try:
             while True:
                 self._fill()
@@ -119,9 +118,8 @@ class _Supervisor:
         except BaseException:
             self._kill()
             raise
-        if self._failed is not None and not self._told:
+        if self._failed is not None:
             raise GatewayError(self._failed)
-        return self._told
 
     def _fill(self) -> None:
         """Start what is missing and due."""
@@ -183,7 +181,7 @@ class _Supervisor:
     def _signal(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             if not self._told:
-                self._told = number
+                self._told = True
                 self._end()
             elif number == signal.SIGINT:
                 self._tell(END)
@@ -233,9 +231,11 @@ class _Supervisor:
         if worker.channel is not None:
             worker.channel.close()
             worker.channel = None
-        if self._told or self._failed:
-            return
         how = f"was ended by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        if self._told or self._failed:
+            if code not in (0, -signal.SIGTERM) and not self._failed:  # SIGTERM: it had not begun
+                self._failed = f"worker {worker.number} (process {pid}) {how}, and not as it should"
+            return
         if not worker.ready:
             self._failed = f"worker {worker.number} (process {pid}) {how} before it was ready"
             self._end()

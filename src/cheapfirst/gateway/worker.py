@@ -6,13 +6,16 @@ import asyncio
 import errno
 import gc
 import logging
+import shutil
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cheapfirst.errors import CheapfirstError
 from cheapfirst.gateway import server
 from cheapfirst.gateway.app import Gateway
+from cheapfirst.gateway.siblings import Siblings
 from cheapfirst.gateway.supervisor import END, READY, RELOAD, Seat
 
 if TYPE_CHECKING:
@@ -27,10 +30,13 @@ AGAIN = 1.0
 """Seconds until then."""
 
 
-async def serve(gateway: Gateway, listening: socket.socket, seat: Seat) -> None:
+async def serve(gateway: Gateway, listening: socket.socket, seat: Seat, folder: Path) -> None:
     """Serve until the supervisor says END or is gone, or SIGTERM comes; then let requests under way end, and bring the
-    ledger in."""
+    ledger in. `folder`: where the workers exchange what they count."""
     made = server.make(gateway)
+    siblings = Siblings(folder, seat.number, seat.many, lambda: gateway.telemetry.metrics.families(gateway))
+    await siblings.open()
+    gateway.siblings = siblings
     gc.collect()
     gc.freeze()
     gc.set_threshold(*server.COLLECT)
@@ -40,6 +46,9 @@ async def serve(gateway: Gateway, listening: socket.socket, seat: Seat) -> None:
         await made._serve([])  # `serve` would take over the signals, and `sockets` take every connection at once
     finally:
         starting.cancel()
+        siblings.close()
+        if worker.alone:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Worker:
@@ -53,6 +62,7 @@ class _Worker:
         self._coming: set[asyncio.Task[None]] = set()
         self._open = False
         self._told = False  # END, once
+        self.alone = False  # the supervisor is gone
 
     async def start(self) -> None:
         """Begin to take connections as soon as the server is up, and say so."""
@@ -73,6 +83,7 @@ class _Worker:
             words = b""
         if not words:
             self._loop.remove_reader(self._channel)
+            self.alone = True
             LOG.error("the supervisor is gone, so this worker ends too")
             self._end()
         if RELOAD in words:

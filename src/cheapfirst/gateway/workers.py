@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -69,18 +70,19 @@ def serve(
             held, base_url=base_url, ledger=ledger, store=store, logs=made, tracing=otel or None, parts=many
         )
         try:
-            server.run(lambda: worker.serve(gateway, listening, seat))
+            server.run(lambda: worker.serve(gateway, listening, seat, Path(folder)))
         finally:
             made.close()
 
-    supervisor.run(
-        Plot(
-            many=many,
-            listening=listening,
-            work=work,
-            stamp=lambda: server.stamp(held),
-            reload=reload,
-            ready=ready,
-            drain=lambda: held.gateway.drain,
+    with tempfile.TemporaryDirectory(prefix="cheapfirst-") as folder:
+        supervisor.run(
+            Plot(
+                many=many,
+                listening=listening,
+                work=work,
+                stamp=lambda: server.stamp(held),
+                reload=reload,
+                ready=ready,
+                drain=lambda: held.gateway.drain,
+            )
         )
-    )

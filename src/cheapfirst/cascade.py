@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -23,11 +24,15 @@ from cheapfirst import compose
 from cheapfirst.checks import Judgment, judge
 from cheapfirst.ending import abandon, finish
 from cheapfirst.job import Job, Walk
-from cheapfirst.messages import Answer, Attempt, Ending, Fault, Outcome, Planned, Wire
+from cheapfirst.messages import Answer, Attempt, Ending, Fault, Outcome, Planned, Verdict, Wire
 from cheapfirst.money import total
 from cheapfirst.plan import Signal, follow
 from cheapfirst.policy.checks import Check, Repetition
 from cheapfirst.upstream import Call
+from cheapfirst.upstream.outcome import doomed
+
+if TYPE_CHECKING:
+    from cheapfirst.checks.guard import Guard
 
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
@@ -145,12 +150,16 @@ def _call(job: Job, walk: Walk, planned: Planned, *, streamed: bool) -> Call:
 
 
 async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[list[Wire] | Outcome, None]:
-    """Make one streamed upstream call; in `pass` mode yield its chunks from the first one with text on."""
+    """Make one streamed upstream call; in `pass` mode yield its chunks from the first one with text on, in `guard` mode
+    cancel it as soon as its answer is doomed."""
     if job.plan.mode == "off":
         yield await job.upstream.send(_call(job, walk, planned, streamed=False))
         return
+    call = _call(job, walk, planned, streamed=True)
+    guard = _guard(job, walk) if job.plan.mode == "guard" else None
+    seen: list[Wire] = []  # by the guard
     early: list[Wire] | None = []  # chunks before the first text; None once it came
-    async with aclosing(job.upstream.stream(_call(job, walk, planned, streamed=True))) as items:
+    async with aclosing(job.upstream.stream(call)) as items:
         async for item in items:
             if isinstance(item, Outcome):
                 yield item
@@ -162,6 +171,12 @@ async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[list[W
                 if any(map(_has_text, item)):
                     yield early
                     early = None
+            elif guard is not None:
+                seen += item
+                doom = next((found for chunk in item if (found := guard.feed(chunk)) is not None), None)
+                if doom is not None:  # leaving the block cancels the call
+                    yield doomed(seen, call.body, doom, duration=walk.elapsed() - walk.started)
+                    return
 
 
 def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: float) -> tuple[Attempt, Signal | None]:
@@ -180,18 +195,41 @@ def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: f
     )
     if outcome.fault is not None:
         return attempt, outcome.fault
+    if outcome.doom is not None:
+        verdict = Verdict(accept=False, findings=(outcome.doom,), checked=(outcome.doom.check,))
+        return structs.replace(attempt, verdict=verdict), "reject"
     judgment = judge(
         outcome,
         shape=job.plan.shape,
         schema=job.schema,
         checks=_checks(job, outcome),
         tools=job.request.body.get("tools"),
-        source=job.request.source if job.request.source is not None else user_text(job.request.body),
+        source=_source(job),
         align=job.route.align,
         custom=job.custom,
     )
     attempt = structs.replace(attempt, verdict=judgment.verdict, trail=judgment.trail, value=judgment.value)
     return attempt, _signal(job, outcome, judgment)
+
+
+def _guard(job: Job, walk: Walk) -> Guard | None:
+    """The guard of one attempt. The last attempt of a route that hands out even a rejected answer has none."""
+    from cheapfirst.checks.guard import Guard
+
+    if job.plan.on_reject == "return" and follow(job.plan, walk.position, "reject") is None:
+        return None
+    return Guard(
+        shape=job.plan.shape,
+        schema=job.schema,
+        checks=job.route.checks + tuple(job.request.checks),
+        tools=job.request.body.get("tools"),
+        source=_source(job),
+        align=job.route.align,
+    )
+
+
+def _source(job: Job) -> str:
+    return job.request.source if job.request.source is not None else user_text(job.request.body)
 
 
 def _served(job: Job, planned: Planned, outcome: Outcome) -> str:

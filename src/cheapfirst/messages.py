@@ -24,7 +24,7 @@ Form: TypeAlias = Literal["json_schema", "json_object", "prompt", "tools", "none
 On: TypeAlias = Literal["start", "retry", "downgrade", "cut-off", "fault", "re-ask", "reject"]
 """Why an attempt stands in the plan: which signal of the one before leads to it."""
 
-OutcomeKind: TypeAlias = Literal["answer", "cut-off", "refusal", "fault"]
+OutcomeKind: TypeAlias = Literal["answer", "cut-off", "refusal", "fault", "doomed"]
 Path: TypeAlias = tuple[str | int, ...]
 Wire: TypeAlias = dict[str, Any]
 """A JSON object of the chat-completions protocol, passed through: fields we do not know survive."""
@@ -156,6 +156,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     duration: float = 0.0  # seconds
     first_token: float | None = None  # seconds to the first content or reasoning; None: not streamed
     body: Wire | None = None  # the whole answer body, as it came or put together from its stream; absent: a fault
+    doom: Finding | None = None  # kind `doomed`: what the guard saw, so that it cut the answer short
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from cheapfirst.checks.paths import dotted, shown
 from cheapfirst.errors import RequestError
 from cheapfirst.messages import Finding, Wire
 
-_OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf")
+OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf")
 
 
 def findings(arguments: Any, parameters: Wire | None) -> Sequence[Finding]:
@@ -27,7 +27,7 @@ def findings(arguments: Any, parameters: Wire | None) -> Sequence[Finding]:
         return ()
     found = list(declared.findings(arguments)) if declared is not None else []
     properties = parameters.get("properties")
-    if isinstance(properties, dict) and isinstance(arguments, dict) and not any(key in parameters for key in _OPEN):
+    if isinstance(properties, dict) and isinstance(arguments, dict) and not any(key in parameters for key in OPEN):
         for name in arguments:
             if name not in properties:
                 sentence = f"`{dotted((name,))}` is not a parameter of this tool: {shown(arguments[name])}."

@@ -15,6 +15,9 @@ from cheapfirst.policy.lines import Key
 from cheapfirst.policy.problems import Problems
 from cheapfirst.policy.table import LongPrompt, Route, Tier
 
+STREAMS = ("pass", "hold", "guard")
+"""What a route may say about streamed requests."""
+
 MAX_TOKENS: dict[Shape, int] = {"json": 4096, "text": 8192, "stream": 8192}
 """Room for the first attempt where the route does not say (tokens). Generous: unused room costs nothing."""
 
@@ -62,8 +65,8 @@ def _route(
     names = [tier.name for tier in tiers]
     given = _tier(row["tier"], names, (*path, "tier"), problems) if "tier" in row else None
     tier, reason = (given, "the table says so") if given else _derived(shape, values, names)
-    if "stream" in values and values["stream"] not in ("pass", "hold"):
-        problems.unknown((*path, "stream"), "value", values["stream"], ("pass", "hold"))
+    if "stream" in values and values["stream"] not in STREAMS:
+        problems.unknown((*path, "stream"), "value", values["stream"], STREAMS)
     for alignment in values.get("align") or ():
         if alignment not in ALIGNMENTS:
             problems.unknown((*path, "align"), "alignment", alignment, ALIGNMENTS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import structs
 
 from cheapfirst.catalog.cost import lone_fee, reported
-from cheapfirst.messages import Fault, Outcome, OutcomeKind, Usage, Wire
+from cheapfirst.messages import Fault, Finding, Outcome, OutcomeKind, Usage, Wire
 from cheapfirst.upstream import faults, refusals
+from cheapfirst.upstream.assemble import Assembly
 
 CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"})
 """Finish words, in lower case, that mean the answer was cut off: providers' own words survive a rewritten reason."""
@@ -61,6 +62,15 @@ def read(
         return structs.replace(made, fault=fault)
     kind, fault = _kind(body, choice, made, request, streamed=streamed, done=done, secrets=secrets)
     return structs.replace(made, kind=kind, fault=fault, body=None if kind == "fault" else body)
+
+
+def doomed(chunks: Iterable[Wire], request: Wire, doom: Finding, *, duration: float) -> Outcome:
+    """The Outcome of a streamed answer that was cut short because of `doom`, as far as it had come."""
+    assembly = Assembly()
+    for chunk in chunks:
+        assembly.add(chunk)
+    made = read(assembly.body(), request, streamed=True, fault=faults.make("cut_stream"), duration=duration)
+    return structs.replace(made, kind="doomed", fault=None, doom=doom)
 
 
 def read_usage(usage: Wire | None) -> Usage | None:

@@ -267,7 +267,7 @@ def _trail() -> Wire:
             "model": _TEXT,
             "provider": _MAYBE_TEXT,
             "generation_id": _MAYBE_TEXT,
-            "outcome": {"enum": ["answer", "cut-off", "refusal", "fault"]},
+            "outcome": {"enum": ["answer", "cut-off", "refusal", "fault", "doomed"]},
             "cost": amount,
             "duration": {"type": "number", "minimum": 0, "description": "Seconds."},
         },

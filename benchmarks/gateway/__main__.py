@@ -51,7 +51,7 @@ def parse(given: list[str]) -> argparse.Namespace:
     if arguments.quick:
         arguments.rounds, arguments.seconds, arguments.connections = 1, 1.0, [1, 16]
         arguments.requests = min(arguments.requests, 2_000)
-    arguments.peers = [name for name in peers.PEERS if name == "cheapfirst" or name in arguments.peers]
+    arguments.peers = [name for name in peers.PEERS if name == peers.OURS or name in arguments.peers]
     return arguments
 
 
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> report.Found:
                         row = measure.one_round(target, kind, connections, turn, arguments.seconds, pid)
                         rows.append(row)
                         say(
-                            f"{turn + 1}/{arguments.rounds} {target.name:12} {kind:6} {connections:4} connections "
+                            f"{turn + 1}/{arguments.rounds} {target.name:22} {kind:6} {connections:4} connections "
                             f"{row.rate:9,.0f}/s  p50 {row.p50_ms:8.3f} ms  p99 {row.p99_ms:8.3f} ms  "
                             f"{row.cpu_us:7,.0f} us CPU{f'  {row.bad} bad' if row.bad else ''}"
                         )

@@ -54,6 +54,7 @@ class Memory(Struct, frozen=True):
     after_mb: float
     requests: int
     start_up: float
+    after_pss_mb: float = 0.0  # 0: the system does not tell
 
 
 def free_port() -> int:
@@ -185,4 +186,5 @@ def fill(target: Target, requests: int, patience: float) -> Memory:
         made += found.requests
         rate = max(1.0, found.requests / found.seconds)
     time.sleep(0.5)
-    return Memory(target.name, target.idle_mb, process.memory(target.pid), made, target.start_up)
+    after, shared = process.memory(target.pid), process.proportional(target.pid)
+    return Memory(target.name, target.idle_mb, after, made, target.start_up, shared)

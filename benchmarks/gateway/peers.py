@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 import cheapfirst
 from benchmarks.gateway.load import HERE
@@ -72,6 +72,11 @@ def ours(place: Place) -> Launch:
         kinds=("json", "text", "stream"),
         note="checks and ledger on; json: schema and required fields, text: refusal, repetition, length",
     )
+
+
+def ours_twice(place: Place) -> Launch:
+    one = ours(place)
+    return structs.replace(one, command=[*one.command, "--workers", "2"], note="uses every core of two")
 
 
 POLICY = f"""
@@ -186,8 +191,12 @@ def cascadeflow(place: Place) -> Launch:
     )
 
 
+OURS = "cheapfirst"
+OURS_TWICE = "cheapfirst (2 workers)"
+
 PEERS: dict[str, Peer] = {
-    "cheapfirst": ours,
+    OURS: ours,
+    OURS_TWICE: ours_twice,
     "forwarder": forwarder,
     "nginx": nginx,
     "smg": smg,

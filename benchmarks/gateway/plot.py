@@ -8,9 +8,10 @@ from html import escape
 from msgspec import Struct
 
 from benchmarks.gateway.figures import Spread, added, spread
-from benchmarks.gateway.report import BARE, OURS, Found, p50_ms, rate
+from benchmarks.gateway.peers import OURS, OURS_TWICE
+from benchmarks.gateway.report import BARE, Found, p50_ms, rate
 
-WIDTH, LEFT, RIGHT, LINE, HEAD, FOOT = 760, 130, 90, 24, 46, 34
+WIDTH, LEFT, RIGHT, LINE, HEAD, FOOT = 760, 170, 90, 24, 46, 34
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f }
@@ -92,7 +93,7 @@ def draw(panel: Panel, top: float) -> tuple[list[str], float]:
         parts.append(f'<text class="tick" x="{at}" y="{bottom + 14:g}" text-anchor="middle">{label}</text>')
     for at, (name, value) in enumerate(panel.rows):
         y = top + HEAD + LINE * at
-        ours = " ours" if name == OURS else ""
+        ours = " ours" if name in (OURS, OURS_TWICE) else ""
         shown = f"{value.median:,.{panel.digits}f}"
         parts.append(f'<text class="name{ours}" x="{LEFT - 12}" y="{y + 4:g}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<line class="range{ours}" x1="{x(value.low)}" x2="{x(value.high)}" y1="{y:g}" y2="{y:g}"/>')

@@ -55,6 +55,17 @@ def memory(root: int) -> float:
     return pages * PAGE / 1e6
 
 
+def proportional(root: int) -> float:
+    """Memory of the whole tree in MB, where a page shared by several processes counts in each by its share. 0 where the
+    system does not tell."""
+    kilobytes = 0
+    for one in tree(root):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kilobytes * 1024 / 1e6
+
+
 def cpu(root: int) -> float:
     """CPU seconds that the whole tree has used so far, in user and kernel."""
     ticks = 0

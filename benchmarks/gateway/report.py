@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from benchmarks.gateway.figures import Spread, added, ratio, spread, table
 from benchmarks.gateway.measure import Memory, Row
+from benchmarks.gateway.peers import OURS
 
-OURS = "cheapfirst"
 BARE = "upstream"
 
 
@@ -97,7 +97,7 @@ def speed(found: Found, kind: str, connections: int) -> str:
             bad = sum(found.values(name, of_kind, connections, lambda row: row.bad))
             rows.append(
                 [
-                    f"{name} {of_kind}" if name == OURS else name,
+                    f"{name} {of_kind}" if found.values(name, "text", connections, rate) and kind == "json" else name,
                     _cell(spread(rates), 0 if min(rates) >= 100 else 1),
                     _cell(ratio(ours, rates), 2) if (name, of_kind) != (OURS, kind) else "1",
                     _cell(spread(p50), 3),
@@ -131,7 +131,7 @@ def saturation(found: Found) -> str:
 
 
 def memory(found: Found) -> str:
-    head = ["gateway", "first 200 after s", "idle MB", "MB after", "requests", "theirs / ours"]
+    head = ["gateway", "first 200 after s", "idle MB", "MB after", "PSS after", "requests", "theirs / ours"]
     ours = next((one.after_mb for one in found.memories if one.name == OURS), None)
     rows = [
         [
@@ -139,12 +139,14 @@ def memory(found: Found) -> str:
             f"{one.start_up:.2f}",
             f"{one.idle_mb:.0f}",
             f"{one.after_mb:.0f}",
+            f"{one.after_pss_mb:.0f}" if one.after_pss_mb else "",
             f"{one.requests:,}",
             f"{one.after_mb / ours:.2f}" if ours else "",
         ]
         for one in found.memories
     ]
-    return f"start-up and resident memory of all its processes\n\n{table(head, rows)}"
+    what = "resident memory of all its processes (PSS: what they share counted once)"
+    return f"start-up and {what}\n\n{table(head, rows)}"
 
 
 def _cell(value: Spread | None, digits: int) -> str:

@@ -19,9 +19,24 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
+from msgspec import structs
+
 from cheapfirst.ledger import Recorder, report, store
 from cheapfirst.ledger.rows import rows, values
-from cheapfirst.messages import Attempt, Finding, On, Outcome, Plan, Planned, Request, Step, Story, Usage, Verdict
+from cheapfirst.messages import (
+    Attempt,
+    Blueprint,
+    Finding,
+    On,
+    Outcome,
+    Plan,
+    Planned,
+    Request,
+    Step,
+    Story,
+    Usage,
+    Verdict,
+)
 
 Record: TypeAlias = Callable[[Story], None]
 
@@ -158,26 +173,11 @@ def story(number: int) -> Story:
     attempts = [_attempt(1, "start", "cheap", "deepseek/deepseek-v4-flash", not twice, chance)]
     if twice:
         attempts.append(_attempt(2, "reject", "premium", "anthropic/claude-opus-4.8", True, chance))
-    planned = (
-        attempts[0].planned,
-        _planned("cut-off", "cheap", "deepseek/deepseek-v4-flash"),
-        _planned("fault", "cheap", "qwen/qwen3-30b"),
-        _planned("reject", "premium", "anthropic/claude-opus-4.8"),
-    )
     return Story(
         request=Request(
             id=f"req_{number:026}", task="extract", body={}, schema=SCHEMA, feature="inbox", tenant=f"t{number % 50}"
         ),
-        plan=Plan(
-            task="extract",
-            shape="json",
-            tier="cheap",
-            tiers=("cheap", "premium"),
-            attempts=planned,
-            reasons=("extract is easy and its answers can be checked",),
-            checks=("parse", "schema"),
-            policy_hash="0123456789ab",
-        ),
+        plan=structs.replace(PLAN, blueprint=BLUEPRINT),
         attempts=tuple(attempts),
         ending="accepted",
         time=1_790_000_000.0 + number,
@@ -227,6 +227,25 @@ def _attempt(number: int, on: On, tier: str, model: str, accept: bool, chance: r
         started=0.001,
     )
 
+
+PLAN = Plan(
+    task="extract",
+    shape="json",
+    tier="cheap",
+    tiers=("cheap", "premium"),
+    attempts=(
+        _planned("start", "cheap", "deepseek/deepseek-v4-flash"),
+        _planned("cut-off", "cheap", "deepseek/deepseek-v4-flash"),
+        _planned("fault", "cheap", "qwen/qwen3-30b"),
+        _planned("reject", "premium", "anthropic/claude-opus-4.8"),
+    ),
+    reasons=("extract is easy and its answers can be checked",),
+    checks=("parse", "schema"),
+    policy_hash="0123456789ab",
+)
+
+BLUEPRINT = Blueprint.of(PLAN)
+"""Of all requests of a task, as the planner hands it out."""
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 

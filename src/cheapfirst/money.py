@@ -91,7 +91,7 @@ def total_known(amounts: Iterable[Decimal | None]) -> Decimal:
 
 def to_pico(amount: Decimal | None) -> int | None:
     """USD -> whole picodollars for storage; None stays None."""
-    return None if amount is None else int(_EXACT.multiply(_EXACT.quantize(amount, PLACES), Decimal(PICO)))
+    return None if amount is None else int(_EXACT.scaleb(_EXACT.quantize(amount, PLACES), 12))
 
 
 def from_pico(pico: int | None) -> Decimal | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ WIDEST = 2**63 - 1
 """The largest whole number SQLite stores; a sum or token count beyond it is kept as unknown."""
 
 _ENCODER = msgspec.json.Encoder()
+_UNSAID = (None, None, None, None, None)
 
 
 class Reason(Struct, frozen=True, omit_defaults=True):
@@ -152,9 +153,9 @@ def rows(story: Story) -> tuple[RequestRow, tuple[AttemptRow, ...]]:
     attempts = tuple(_attempt(story, attempt) for attempt in story.attempts)
     winner = next((row for row in attempts if row.won), None)
     known = [row.cost for row in attempts if row.cost is not None]
-    used = [attempt.outcome.usage for attempt in story.attempts if attempt.outcome.usage is not None]
     on = [row.on for row in attempts]
     spent = sum(known)
+    prompt, completion, cached, cache_write, reasoning = _usage(story.attempts)
     return RequestRow(
         id=request.id,
         time=story.time,
@@ -179,7 +180,11 @@ def rows(story: Story) -> tuple[RequestRow, tuple[AttemptRow, ...]]:
         cutoffs=on.count("cut-off"),
         downgrades=on.count("downgrade"),
         reasks=on.count("re-ask"),
-        **_usage(used),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=cached,
+        cache_write_tokens=cache_write,
+        reasoning_tokens=reasoning,
         cost=_fits(spent) if len(known) == len(attempts) else None,
         cost_known=spent,
         unknown_attempts=len(attempts) - len(known),
@@ -205,6 +210,7 @@ def values(row: Struct) -> tuple[Any, ...]:
 
 def _attempt(story: Story, attempt: Attempt) -> AttemptRow:
     outcome, planned, fault, verdict = attempt.outcome, attempt.planned, attempt.outcome.fault, attempt.verdict
+    prompt, completion, cached, cache_write, reasoning = _usage((attempt,))
     return AttemptRow(
         request_id=story.request.id,
         number=attempt.number,
@@ -226,7 +232,11 @@ def _attempt(story: Story, attempt: Attempt) -> AttemptRow:
         native_finish=_label(outcome.native_finish),
         fault=fault.name if fault is not None else None,
         fault_status=fault.status if fault is not None else None,
-        **_usage([outcome.usage] if outcome.usage is not None else []),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=cached,
+        cache_write_tokens=cache_write,
+        reasoning_tokens=reasoning,
         cost=_pico(attempt.cost),
         computed_cost=_pico(attempt.computed_cost),
         reported_cost=_pico(outcome.reported_cost),
@@ -236,16 +246,13 @@ def _attempt(story: Story, attempt: Attempt) -> AttemptRow:
     )
 
 
-def _usage(used: list[Usage]) -> dict[str, Any]:
+def _usage(attempts: Sequence[Attempt]) -> tuple[int | None, ...]:
+    """Tokens in, out, cached, cache-written and reasoning of the attempts that said them; None each when none did."""
+    used = [attempt.outcome.usage for attempt in attempts if attempt.outcome.usage is not None]
     if not used:
-        return {}
-    return {
-        "prompt_tokens": _fits(sum([usage.prompt_tokens for usage in used])),
-        "completion_tokens": _fits(sum([usage.completion_tokens for usage in used])),
-        "cached_tokens": _fits(sum([usage.cached_tokens for usage in used])),
-        "cache_write_tokens": _fits(sum([usage.cache_write_tokens for usage in used])),
-        "reasoning_tokens": _fits(sum([usage.reasoning_tokens for usage in used])),
-    }
+        return _UNSAID
+    tokens = structs.astuple(used[0]) if len(used) == 1 else tuple(map(sum, zip(*map(structs.astuple, used))))
+    return tokens if max(tokens) <= WIDEST and min(tokens) >= -WIDEST else tuple(map(_fits, tokens))
 
 
 def _reasons(story: Story, findings: tuple[Finding, ...]) -> tuple[Reason, ...]:

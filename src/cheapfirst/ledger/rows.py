@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from cheapfirst.messages import Attempt, Blueprint, Finding, Path, Story, Usage
+from cheapfirst.messages import Attempt, Blueprint, Finding, Path, Story
 from cheapfirst.money import to_pico
 
 WIDEST = 2**63 - 1
@@ -251,7 +251,9 @@ def _usage(attempts: Sequence[Attempt]) -> tuple[int | None, ...]:
     used = [attempt.outcome.usage for attempt in attempts if attempt.outcome.usage is not None]
     if not used:
         return _UNSAID
-    tokens = structs.astuple(used[0]) if len(used) == 1 else tuple(map(sum, zip(*map(structs.astuple, used))))
+    tokens = (
+        structs.astuple(used[0]) if len(used) == 1 else tuple(map(sum, zip(*map(structs.astuple, used), strict=True)))
+    )
     return tokens if max(tokens) <= WIDEST and min(tokens) >= -WIDEST else tuple(map(_fits, tokens))
 
 

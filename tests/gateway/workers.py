@@ -162,6 +162,11 @@ def alive(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
+def started_as(pid: int) -> str:
+    """How the process was started."""
+    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout
+
+
 def _listen(process: subprocess.Popen[bytes], said: list[str]) -> None:
     assert process.stderr is not None
     for line in process.stderr:

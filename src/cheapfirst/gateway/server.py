@@ -119,6 +119,7 @@ async def serve(gateway: Gateway, listening: socket.socket, *, ready: Callable[[
     SIGHUP and a change of the policy's file load the policy anew; a wrong one is refused and the old one stays.
     """
     server = make(gateway)
+    gateway.router.ledger.load_apart()
     gc.collect()
     gc.freeze()  # what is there now stays, so that no collection has to look at it again
     gc.set_threshold(*COLLECT)
@@ -179,7 +180,7 @@ def stamp(policy: Policy) -> tuple[int, int, int] | None:
 
 async def _watch(gateway: Gateway, server: uvicorn.Server, ready: Callable[[], None]) -> None:
     """Say when the server is ready, notice a change of the policy's file, and close the gate when the end begins."""
-    seen = stamp(gateway.router.policy)
+    loaded = seen = stamp(gateway.router.policy)
     said = False
     while True:
         if server.started and not said:
@@ -188,9 +189,9 @@ async def _watch(gateway: Gateway, server: uvicorn.Server, ready: Callable[[], N
         if server.should_exit:
             gateway.gate.closing = True
         await asyncio.sleep(LOOK if said and not server.should_exit else 0.02)
-        found = stamp(gateway.router.policy)
-        if found != seen:
-            seen = found
+        before, seen = seen, stamp(gateway.router.policy)
+        if seen == before != loaded:  # twice the same: nobody is in the middle of writing it
+            loaded = seen
             reload(gateway)
 
 

@@ -103,7 +103,9 @@ class _Supervisor:
         self._told = False  # a signal said to end
         self._until = 0.0  # monotonic seconds: when those who are left are killed
         self._said = False
-        self._stamp = plot.stamp()
+        self._stamp = plot.stamp()  # of the file as it was loaded
+        self._seen = self._stamp  # at the last look
+        self._look_at = 0.0  # monotonic seconds
         self._failed: str | None = None
 
     def run(self) -> None:
@@ -200,8 +202,11 @@ class _Supervisor:
             if time.monotonic() > self._until:
                 self._kill()
             return
-        stamp = self._plot.stamp()
-        if stamp != self._stamp:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK
+        before, self._seen = self._seen, self._plot.stamp()
+        if self._seen == before != self._stamp:  # twice the same: nobody is in the middle of writing it
             self._reload()
 
     def _reload(self) -> None:

@@ -34,6 +34,7 @@ async def serve(gateway: Gateway, listening: socket.socket, seat: Seat, folder: 
     """Serve until the supervisor says END or is gone, or SIGTERM comes; then let requests under way end, and bring the
     ledger in. `folder`: where the workers exchange what they count."""
     made = server.make(gateway)
+    gateway.router.ledger.load_apart()
     siblings = Siblings(folder, seat.number, seat.many, lambda: gateway.telemetry.metrics.families(gateway))
     await siblings.open()
     gateway.siblings = siblings

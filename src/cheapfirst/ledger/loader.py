@@ -68,6 +68,18 @@ class Loader:
                 return False
             time.sleep(min(0.02, max(0.0, end - time.monotonic())))
 
+    def look(self) -> None:
+        """Look for journals that others left in the next pass."""
+        self._look_at = 0.0
+
+    def hand_over(self, size: int) -> None:
+        """Leave journals of that many bytes to others, unless a pass is under way."""
+        if self._working.acquire(blocking=False):
+            try:
+                self._writer.hand_over(size)
+            finally:
+                self._working.release()
+
     def close(self, timeout: float) -> None:
         """End the thread, bring everything in within `timeout` seconds, and close the database."""
         self._stop.set()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cheapfirst.ledger import journal, rows
-from cheapfirst.ledger.loader import Loader
+from cheapfirst.ledger.apart import Apart
+from cheapfirst.ledger.loader import ROTATE, Loader
 from cheapfirst.ledger.notices import Notices
 from cheapfirst.ledger.writer import Backlog, Losses, Writer
 from cheapfirst.messages import Story
@@ -38,6 +39,7 @@ class Recorder:
         self._loader: Loader | None = None
         self._inherited: list[Loader] = []  # of the parent: its database must not be touched, not even closed
         self._paused = False
+        self._apart: Apart | None = None
         self._opening = threading.Lock()
         os.register_at_fork(
             before=_weakly(self._before_fork),
@@ -57,19 +59,34 @@ class Recorder:
             self._writer.drop(1, f"{type(error).__name__} while its rows were made")
         else:
             self._writer.write(line, plan)
-        (self._loader or self._open(self.path, self._writer)).wake()
+        if self._apart is None or not self._left_to(self._apart):
+            (self._loader or self._open(self.path, self._writer)).wake()
+
+    def load_apart(self) -> None:
+        """From now on let a process of its own bring the journal in. Where that fails, the thread does it as before."""
+        if self.path is not None and self._apart is None:
+            self._apart = Apart(self.path)
+            self._apart.tend()
+            atexit.register(self._at_exit)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Bring all that was recorded so far into the database. Returns whether it was done in `timeout` seconds."""
         if self.path is None or self._writer is None:
             return True
-        return self._open(self.path, self._writer).flush(timeout)
+        loader = self._open(self.path, self._writer)
+        if self._apart is not None:
+            loader.look()
+        return loader.flush(timeout)
 
     def close(self, timeout: float = 5.0) -> None:
         """Bring everything in and remove the journal. What is not in after `timeout` seconds waits in the journal
         for the next process that opens the ledger. Recording afterwards opens the ledger again."""
         if self._writer is None:
             return
+        apart, self._apart = self._apart, None
+        if apart is not None and self.path is not None:
+            apart.stop(timeout)
+            self._open(self.path, self._writer).look()
         with self._opening:
             loader, self._loader = self._loader, None
         if loader is not None:
@@ -83,6 +100,15 @@ class Recorder:
     def backlog(self) -> Backlog:
         """What this process has recorded and still keeps outside the database."""
         return self._writer.backlog() if self._writer is not None else Backlog(0, 0)
+
+    def _left_to(self, apart: Apart) -> bool:
+        """Whether the process apart will bring in what was just written. Looks after it and the journal's size."""
+        assert self._writer is not None
+        if apart.due():
+            apart.tend()
+            if apart.works():
+                (self._loader or self._writer).hand_over(ROTATE)
+        return apart.works() and not self._writer.waiting()
 
     def _open(self, path: Path, writer: Writer) -> Loader:
         with self._opening:
@@ -103,6 +129,7 @@ class Recorder:
 
     def _after_fork_in_child(self) -> None:
         self._opening = threading.Lock()
+        self._apart = None
         if self._loader is not None:
             self._inherited.append(self._loader)
             self._loader = None

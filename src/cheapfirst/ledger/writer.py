@@ -124,6 +124,15 @@ class Writer:
                 self._current = None
                 self._plans.clear()
 
+    def hand_over(self, size: int) -> None:
+        """Leave journals of that many bytes, and any that somebody has removed, to whoever brings them in."""
+        with self._lock:
+            if self._current is not None and (self._current.size >= size or self._current.replaced()):
+                self.retire()
+            left, self._finished = self._finished, []
+        for one in left:
+            one.close()
+
     def remove(self, done: journal.Journal) -> None:
         """Remove a finished journal whose lines the database has. Raises OSError."""
         with self._lock:

@@ -274,7 +274,8 @@ def _cost(outcome: Outcome, computed: Decimal | None) -> Decimal | None:
 
 
 def _refused(outcome: Outcome, fault: Fault) -> bool:
-    begun = any(value for key, value in outcome.message.items() if key != "role")
+    said = any(value for key, value in outcome.message.items() if key != "role")
+    begun = said or outcome.finish is not None  # an error in place of an answer has no choice that ends with it
     return fault.name in NEVER_SENT or (fault.status is not None and fault.name != "timeout" and not begun)
 
 

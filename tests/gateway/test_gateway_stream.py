@@ -385,3 +385,18 @@ async def test_every_stream_that_ends_well_has_one_finish_reason_and_the_trail(
         assert said.text == TEXT
         assert '"error":' not in said.data.decode()
         assert said.trail["attempts"]
+
+
+async def test_an_error_inside_an_answer_that_had_begun_may_have_been_billed(tmp_path: Path) -> None:
+    async def reply(exchange: Exchange) -> None:
+        if model_of(exchange) == "sim/large":
+            await exchange.streamed(*good())
+        else:
+            error = {"code": 400, "message": "Token limit reached", "metadata": {"error_type": "max_tokens_exceeded"}}
+            await exchange.streamed({**delta(finish="error"), "error": error}, "[DONE]")
+
+    async with world(reply, tmp_path) as made:
+        assert (await made.ask(asking("chat", stream=True))).text == TEXT
+        costs = [attempt["cost"] for attempt in (made.rows("attempts"))]
+        assert costs == [None, 7_350_000]
+        assert (await made.row())["cost"] is None

@@ -81,7 +81,7 @@ def _rows(found: Audit, requests: dict[str, Any], attempts: list[Any], heard: He
     other = [
         f"{id}: {cost} and {requests[id]['cost']} picodollars"
         for id, cost in heard.costs.items()
-        if id in requests and (None if cost == "unknown" else Decimal(cost) * PICO) != requests[id]["cost"]
+        if id in requests and cost != "unknown" and Decimal(cost) * PICO != requests[id]["cost"]
     ]
     if other:
         wrong.append(f"{len(other)} client(s) were told another cost than the ledger has: {other[:5]}")

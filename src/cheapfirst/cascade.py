@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -33,6 +34,8 @@ from cheapfirst.upstream.outcome import doomed
 
 if TYPE_CHECKING:
     from cheapfirst.checks.guard import Guard
+from cheapfirst.upstream.breaker import LEFT
+from cheapfirst.upstream.unfinished import Unfinished
 
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
@@ -62,7 +65,7 @@ async def run(job: Job) -> Answer:
                 await _sleep(followed)
     finally:
         if not walk.told:
-            abandon(job, walk)
+            _abandon(job, walk)
 
 
 async def stream(job: Job) -> AsyncGenerator[list[Wire] | Answer, None]:
@@ -97,7 +100,25 @@ async def stream(job: Job) -> AsyncGenerator[list[Wire] | Answer, None]:
                 await _sleep(followed)
     finally:
         if not walk.told:
-            abandon(job, walk)
+            _abandon(job, walk)
+
+
+def _abandon(job: Job, walk: Walk) -> None:
+    """Record a request whose caller left (or that broke). The attempt under way may still be billed."""
+    if walk.waiting is not None:
+        sent = walk.left is not None
+        attempt = _attempted(job, walk, walk.waiting, walk.left or Outcome(kind="fault", fault=LEFT), walk.started)
+        walk.attempts += (attempt if sent else structs.replace(attempt, cost=Decimal(0)),)
+    abandon(job, walk)
+
+
+def _leave(job: Job, walk: Walk, unfinished: Unfinished) -> bool:
+    """The caller leaves a call that was sent: keep what has come, and the call where its rest is wanted."""
+    walk.left = unfinished.outcome()
+    if job.aftermath is None or not job.aftermath.wants(unfinished, walk.left):
+        return False
+    walk.rests += ((len(walk.attempts) + 1, unfinished),)
+    return True
 
 
 def _start(job: Job, walk: Walk) -> Planned | Answer:
@@ -105,7 +126,7 @@ def _start(job: Job, walk: Walk) -> Planned | Answer:
     planned = job.plan.attempts[walk.position.index]
     if (stop := _bound(job, walk, planned)) is not None:
         return finish(job, walk, stop)
-    walk.waiting, walk.started = planned, walk.elapsed()
+    walk.waiting, walk.started, walk.left = planned, walk.elapsed(), None
     return planned
 
 
@@ -146,6 +167,7 @@ def _call(job: Job, walk: Walk, planned: Planned, *, streamed: bool) -> Call:
         timeouts=job.policy.limits.timeouts,
         budget=job.plan.deadline - walk.elapsed(),
         headers=job.headers if job.calling is None else {**job.headers, **job.calling()},
+        left=partial(_leave, job, walk),
     )
 
 
@@ -181,18 +203,7 @@ async def _send(job: Job, walk: Walk, planned: Planned) -> AsyncGenerator[list[W
 
 def _judged(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: float) -> tuple[Attempt, Signal | None]:
     """Give the verdict on what came back, what it cost, and the signal for the plan (None: accepted)."""
-    model = _served(job, planned, outcome)
-    computed = job.catalog.cost(model, outcome.usage, walk.time) if outcome.usage is not None else None
-    attempt = Attempt(
-        number=len(walk.attempts) + 1,
-        planned=planned if walk.position.form is None else structs.replace(planned, form=walk.position.form),
-        on=walk.position.on,
-        outcome=outcome,
-        model=model,
-        cost=_cost(outcome, computed),
-        computed_cost=computed,
-        started=started,
-    )
+    attempt = _attempted(job, walk, planned, outcome, started)
     if outcome.fault is not None:
         return attempt, outcome.fault
     if outcome.doom is not None:
@@ -230,6 +241,22 @@ def _guard(job: Job, walk: Walk) -> Guard | None:
 
 def _source(job: Job) -> str:
     return job.request.source if job.request.source is not None else user_text(job.request.body)
+
+
+def _attempted(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started: float) -> Attempt:
+    """The attempt with what came back and what that cost, not judged."""
+    model = _served(job, planned, outcome)
+    computed = job.catalog.cost(model, outcome.usage, walk.time) if outcome.usage is not None else None
+    return Attempt(
+        number=len(walk.attempts) + 1,
+        planned=planned if walk.position.form is None else structs.replace(planned, form=walk.position.form),
+        on=walk.position.on,
+        outcome=outcome,
+        model=model,
+        cost=_cost(outcome, computed),
+        computed_cost=computed,
+        started=started,
+    )
 
 
 def _served(job: Job, planned: Planned, outcome: Outcome) -> str:

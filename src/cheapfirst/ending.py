@@ -16,7 +16,7 @@ from cheapfirst.errors import (
     UpstreamFault,
 )
 from cheapfirst.job import Job, Walk
-from cheapfirst.messages import Answer, Attempt, Ending, Fault, Finding, Outcome, Story, Verdict
+from cheapfirst.messages import Answer, Attempt, Ending, Finding, Story, Verdict
 from cheapfirst.money import show, total
 
 
@@ -71,6 +71,8 @@ def _tell(job: Job, walk: Walk, ending: Ending, winner: Attempt | None) -> Story
     )
     walk.told = True
     job.ledger.record(told)
+    if told.cost is None and job.aftermath is not None:
+        job.aftermath.follow(told, dict(walk.rests))
     return told
 
 
@@ -156,17 +158,5 @@ def _error(job: Job, told: Story) -> RequestFailed:
 
 
 def abandon(job: Job, walk: Walk) -> None:
-    """Record a request whose caller left (or that broke): the attempt under way may still be billed."""
-    if walk.waiting is not None:
-        fault = Fault(name="cancelled", sentence="the caller left before the answer was complete")
-        walk.attempts += (
-            Attempt(
-                number=len(walk.attempts) + 1,
-                planned=walk.waiting,
-                on=walk.position.on,
-                outcome=Outcome(kind="fault", fault=fault),
-                model=walk.waiting.model,
-                started=walk.elapsed(),
-            ),
-        )
+    """Record a request whose caller left (or that broke)."""
     _tell(job, walk, "cancelled", None)

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from cheapfirst.aftermath import Aftermath
 from cheapfirst.catalog import Catalog
 from cheapfirst.checks import Schema
-from cheapfirst.messages import Attempt, Plan, Planned, Request, Story
+from cheapfirst.messages import Attempt, Outcome, Plan, Planned, Request, Story
 from cheapfirst.plan import Position
 from cheapfirst.policy.table import Policy, Route
 from cheapfirst.upstream import Upstream
+from cheapfirst.upstream.unfinished import Unfinished
 
 
 class Records(Protocol):
@@ -32,6 +34,7 @@ class Job(Struct, frozen=True, kw_only=True):
     catalog: Catalog
     upstream: Upstream
     ledger: Records
+    aftermath: Aftermath | None = None  # finds out later what calls cost that did not say it; absent: nobody does
     schema: Schema | None = None
     custom: Mapping[str, Callable[..., Any]] = {}
     headers: Mapping[str, str] = {}  # further headers of every upstream call, e.g. traceparent
@@ -49,6 +52,8 @@ class Walk(Struct, kw_only=True):
     started: float = 0.0  # seconds since the beginning when it began
     first_token: float | None = None  # seconds until the caller saw the first text
     told: bool = False  # the story has been recorded
+    left: Outcome | None = None  # what had come when the caller left; None: nothing was sent
+    rests: tuple[tuple[int, Unfinished], ...] = ()  # by attempt: what is still to come and is waited for
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.began

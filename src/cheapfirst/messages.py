@@ -239,6 +239,17 @@ class Answer(Struct, frozen=True, kw_only=True):
         return self.baseline - self.cost
 
 
+class Settled(Struct, frozen=True, kw_only=True):
+    """What an attempt cost whose cost was unknown when its request was recorded."""
+
+    request_id: str
+    attempt: int  # its number
+    cost: Decimal  # USD
+    usage: Usage | None = None  # None: unknown
+    reported_cost: Decimal | None = None  # USD as the upstream said; None: not said
+    generation_id: str | None = None  # None: not known
+
+
 Ending: TypeAlias = Literal[
     "accepted", "returned", "rejected", "cut-off", "fault", "deadline", "ceiling", "cancelled", "error"
 ]

@@ -6,16 +6,19 @@ import json
 import os
 import re
 import sqlite3
+import tempfile
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from cheapfirst.errors import LedgerError
 from cheapfirst.ledger import journal, store
-from cheapfirst.ledger.rows import AttemptRow, LossRow, PlanRow, RequestRow, line, loss_line, rows, values
-from cheapfirst.messages import Story
+from cheapfirst.ledger.rows import AttemptRow, LossRow, PlanRow, RequestRow, cost_line, line, loss_line, rows, values
+from cheapfirst.messages import Settled, Story, Usage
 from stories import escalated, stories, story
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "ledger.md"
@@ -276,3 +279,100 @@ def test_a_ledger_of_version_1_is_brought_up_to_date_and_keeps_every_row(tmp_pat
     assert {text for *_, text in found} == {'{"task":"chat","attempts":[{"model":"a/b"}]}'}
     assert db.execute("PRAGMA user_version").fetchone() == (store.VERSION,)
     db.close()
+
+
+def later(request_id: str, number: int, cost: str, **usage: int) -> bytes:
+    """A cost that comes later, as a journal line."""
+    settled = Settled(
+        request_id=request_id,
+        attempt=number,
+        cost=Decimal(cost),
+        usage=Usage(**usage) if usage else None,
+        reported_cost=Decimal(cost),
+    )
+    made = cost_line(settled)
+    assert made is not None
+    return made
+
+
+def unknown(told: Story, *numbers: int) -> Story:
+    """The story with attempts that did not say what they cost."""
+    attempts = [
+        structs.replace(attempt, cost=None, outcome=structs.replace(attempt.outcome, usage=None))
+        if attempt.number in numbers
+        else attempt
+        for attempt in told.attempts
+    ]
+    return structs.replace(told, attempts=tuple(attempts), cost=None)
+
+
+def cells(path: Path, columns: str, table: str = "requests") -> list[tuple[object, ...]]:
+    with sqlite3.connect(path) as db:
+        return db.execute(f"SELECT {columns} FROM {table}").fetchall()
+
+
+def test_a_cost_that_comes_later_is_entered_once_and_its_request_summed_up_anew(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    told = unknown(escalated(id="a"), 1)
+    replay(path, left(path, line(told)))
+    spent = told.attempts[1].cost
+    assert spent is not None
+    rest = int(spent * 10**12)
+    assert cells(path, "cost, cost_known, unknown_attempts") == [(None, rest, 1)]
+    before = cells(path, "prompt_tokens, completion_tokens")[0]
+    for amount in ("0.5", "0.7"):  # the second finds it known
+        replay(path, left(path, later("a", 1, amount, prompt_tokens=7, completion_tokens=5)))
+        assert cells(path, "cost, cost_known, unknown_attempts") == [(5 * 10**11 + rest, 5 * 10**11 + rest, 0)]
+    assert cells(path, "prompt_tokens, completion_tokens") == [(before[0] + 7, before[1] + 5)]  # type: ignore[operator]
+    assert cells(path, "cost, reported_cost, prompt_tokens", "attempts")[0] == (5 * 10**11, 5 * 10**11, 7)
+
+
+def test_a_cost_of_one_of_two_unknown_attempts_leaves_the_sum_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    replay(path, left(path, line(unknown(escalated(id="a"), 1, 2)) + later("a", 2, "0.000000000001")))
+    assert cells(path, "cost, cost_known, unknown_attempts") == [(None, 1, 1)]
+
+
+def test_a_cost_of_a_request_or_an_attempt_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    lines = line(story(id="a")) + later("b", 1, "1") + later("a", 9, "1") + later("a", 1, "1")
+    replay(path, left(path, line(story(id="a"))))
+    before = cells(path, "*"), cells(path, "*", "attempts")
+    replay(path, left(path, lines, "2-dead.jsonl"))
+    assert (cells(path, "*"), cells(path, "*", "attempts")) == before
+    assert losses(path) == []
+
+
+def test_a_cost_that_no_column_holds_is_not_written_and_one_that_no_sum_holds_is_a_loss(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    huge = Settled(request_id="a", attempt=1, cost=Decimal(10**8))
+    assert cost_line(huge) is None
+    told = unknown(escalated(id="a"), 1, 2)
+    replay(path, left(path, line(told) + later("a", 1, "9000000") + later("a", 2, "9000000")))
+    assert losses(path) == [("unreadable", 1)]
+    assert cells(path, "cost, unknown_attempts") == [(None, 1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(stories(), st.data())
+def test_a_story_whose_costs_come_later_ends_as_one_that_knew_them(told: Story, data: st.DataObject) -> None:
+    known = [attempt.number for attempt in told.attempts if attempt.cost is not None]
+    hidden = data.draw(st.sets(st.sampled_from(known))) if known else set()
+    with tempfile.TemporaryDirectory() as folder:
+        whole, pieces = Path(folder) / "whole.db", Path(folder) / "pieces.db"
+        replay(whole, left(whole, line(told)))
+        lacking = structs.replace(
+            told,
+            attempts=tuple(
+                structs.replace(attempt, cost=None) if attempt.number in hidden else attempt
+                for attempt in told.attempts
+            ),
+        )
+        settled = [
+            cost_line(Settled(request_id=told.request.id, attempt=attempt.number, cost=attempt.cost)) or b""
+            for attempt in told.attempts
+            if attempt.number in hidden and attempt.cost is not None
+        ]
+        replay(pieces, left(pieces, line(lacking) + b"".join(data.draw(st.permutations(settled)))))
+        columns = "cost, cost_known, unknown_attempts, prompt_tokens, completion_tokens"
+        assert cells(pieces, columns) == cells(whole, columns)

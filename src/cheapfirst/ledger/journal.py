@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def create(folder: Path, *, sync: bool = False) -> Journal:
     """Make a journal of this process's own, locked, readable by its owner only. Raises OSError."""
     make_private(folder)
     while True:
-        path = folder / f"{os.getpid()}-{secrets.token_hex(6)}{SUFFIX}"
+        path = folder / f"{time.time_ns():016x}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"  # sorts by age
         fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             # Between creating and locking, a replay elsewhere may have taken the file for a left one.

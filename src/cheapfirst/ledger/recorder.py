@@ -15,7 +15,7 @@ from cheapfirst.ledger.apart import Apart
 from cheapfirst.ledger.loader import ROTATE, Loader
 from cheapfirst.ledger.notices import Notices
 from cheapfirst.ledger.writer import Backlog, Losses, Writer
-from cheapfirst.messages import Story
+from cheapfirst.messages import Settled, Story
 
 AT_EXIT = 3.0  # seconds that a normal exit may spend on bringing the journal into the database
 
@@ -59,8 +59,7 @@ class Recorder:
             self._writer.drop(1, f"{type(error).__name__} while its rows were made")
         else:
             self._writer.write(line, plan)
-        if self._apart is None or not self._left_to(self._apart):
-            (self._loader or self._open(self.path, self._writer)).wake()
+        self._wake(self.path, self._writer)
 
     def load_apart(self) -> None:
         """From now on let a process of its own bring the journal in. Where that fails, the thread does it as before."""
@@ -68,6 +67,15 @@ class Recorder:
             self._apart = Apart(self.path)
             self._apart.tend()
             atexit.register(self._at_exit)
+
+    def settle(self, settled: Settled) -> None:
+        """Append what an attempt cost that this process recorded without its cost. Never raises, never waits."""
+        if self.path is None or self._writer is None:
+            return
+        line = rows.cost_line(settled)
+        if line is not None:
+            self._writer.write(line)
+            self._wake(self.path, self._writer)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Bring all that was recorded so far into the database. Returns whether it was done in `timeout` seconds."""
@@ -101,14 +109,18 @@ class Recorder:
         """What this process has recorded and still keeps outside the database."""
         return self._writer.backlog() if self._writer is not None else Backlog(0, 0)
 
-    def _left_to(self, apart: Apart) -> bool:
-        """Whether the process apart will bring in what was just written. Looks after it and the journal's size."""
-        assert self._writer is not None
+    def _wake(self, path: Path, writer: Writer) -> None:
+        """See to it that what was just written is brought in."""
+        if self._apart is None or not self._left_to(self._apart, writer):
+            (self._loader or self._open(path, writer)).wake()
+
+    def _left_to(self, apart: Apart, writer: Writer) -> bool:
+        """Whether the process apart will bring it in. Looks after that process and after the journal's size."""
         if apart.due():
             apart.tend()
             if apart.works():
-                (self._loader or self._writer).hand_over(ROTATE)
-        return apart.works() and not self._writer.waiting()
+                (self._loader or writer).hand_over(ROTATE)
+        return apart.works() and not writer.waiting()
 
     def _open(self, path: Path, writer: Writer) -> Loader:
         with self._opening:

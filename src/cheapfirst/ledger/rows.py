@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from cheapfirst.messages import Attempt, Blueprint, Finding, Path, Story
+from cheapfirst.messages import Attempt, Blueprint, Finding, Path, Settled, Story, Usage
 from cheapfirst.money import to_pico
 
 WIDEST = 2**63 - 1
 """The largest whole number SQLite stores; a sum or token count beyond it is kept as unknown."""
+
+TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
+"""The columns of requests and attempts that count tokens."""
 
 _ENCODER = msgspec.json.Encoder()
 _UNSAID = (None, None, None, None, None)
@@ -105,6 +108,21 @@ class AttemptRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_token: float | None = None  # seconds; None: not streamed
 
 
+class CostRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is entered in an attempt's row that lacks its cost."""
+
+    request_id: str
+    number: int
+    cost: int  # picodollars
+    reported_cost: int | None = None  # picodollars as the upstream said; None: not said
+    generation_id: str | None = None  # None: not known
+    prompt_tokens: int | None = None  # None: unknown
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
 class PlanRow(Struct, frozen=True, kw_only=True):
     """One row of the table `plans`: what the plans of many requests have in common."""
 
@@ -123,10 +141,11 @@ class LossRow(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a journal: a request with its attempts, a plan, or a loss."""
+    """One line of a journal: a request with its attempts, a cost that came later, a plan, or a loss."""
 
     request: RequestRow | None = None
     attempts: tuple[AttemptRow, ...] = ()
+    cost: CostRow | None = None
     plan: PlanRow | None = None
     loss: LossRow | None = None
 
@@ -135,6 +154,22 @@ def line(story: Story) -> bytes:
     """Return the story as one journal line, newline included. Raises when a field has no JSON form."""
     request, attempts = rows(story)
     return _ENCODER.encode(Line(request=request, attempts=attempts)) + b"\n"
+
+
+def cost_line(settled: Settled) -> bytes | None:
+    """Return a cost that came later as one journal line, newline included; None for one that no column holds."""
+    cost = _pico(settled.cost)
+    if cost is None:
+        return None
+    row = CostRow(
+        request_id=settled.request_id,
+        number=settled.attempt,
+        cost=cost,
+        reported_cost=_pico(settled.reported_cost),
+        generation_id=_label(settled.generation_id),
+        **dict(zip(TOKENS, _usage([settled.usage]), strict=True)),
+    )
+    return _ENCODER.encode(Line(cost=row)) + b"\n"
 
 
 def plan_line(blueprint: Blueprint) -> bytes:
@@ -155,7 +190,7 @@ def rows(story: Story) -> tuple[RequestRow, tuple[AttemptRow, ...]]:
     known = [row.cost for row in attempts if row.cost is not None]
     on = [row.on for row in attempts]
     spent = sum(known)
-    prompt, completion, cached, cache_write, reasoning = _usage(story.attempts)
+    prompt, completion, cached, cache_write, reasoning = _usage([attempt.outcome.usage for attempt in story.attempts])
     return RequestRow(
         id=request.id,
         time=story.time,
@@ -185,7 +220,7 @@ def rows(story: Story) -> tuple[RequestRow, tuple[AttemptRow, ...]]:
         cached_tokens=cached,
         cache_write_tokens=cache_write,
         reasoning_tokens=reasoning,
-        cost=_fits(spent) if len(known) == len(attempts) else None,
+        cost=fits(spent) if len(known) == len(attempts) else None,
         cost_known=spent,
         unknown_attempts=len(attempts) - len(known),
         baseline=_pico(story.baseline),
@@ -210,7 +245,7 @@ def values(row: Struct) -> tuple[Any, ...]:
 
 def _attempt(story: Story, attempt: Attempt) -> AttemptRow:
     outcome, planned, fault, verdict = attempt.outcome, attempt.planned, attempt.outcome.fault, attempt.verdict
-    prompt, completion, cached, cache_write, reasoning = _usage((attempt,))
+    prompt, completion, cached, cache_write, reasoning = _usage([outcome.usage])
     return AttemptRow(
         request_id=story.request.id,
         number=attempt.number,
@@ -246,15 +281,15 @@ def _attempt(story: Story, attempt: Attempt) -> AttemptRow:
     )
 
 
-def _usage(attempts: Sequence[Attempt]) -> tuple[int | None, ...]:
-    """Tokens in, out, cached, cache-written and reasoning of the attempts that said them; None each when none did."""
-    used = [attempt.outcome.usage for attempt in attempts if attempt.outcome.usage is not None]
+def _usage(said: Sequence[Usage | None]) -> tuple[int | None, ...]:
+    """Tokens in, out, cached, cache-written and reasoning that were said, in sum; None each when none were."""
+    used = [usage for usage in said if usage is not None]
     if not used:
         return _UNSAID
     tokens = (
         structs.astuple(used[0]) if len(used) == 1 else tuple(map(sum, zip(*map(structs.astuple, used), strict=True)))
     )
-    return tokens if max(tokens) <= WIDEST and min(tokens) >= -WIDEST else tuple(map(_fits, tokens))
+    return tokens if max(tokens) <= WIDEST and min(tokens) >= -WIDEST else tuple(map(fits, tokens))
 
 
 def _reasons(story: Story, findings: tuple[Finding, ...]) -> tuple[Reason, ...]:
@@ -296,10 +331,11 @@ def _label(text: str | None) -> str | None:
 
 
 def _pico(amount: Decimal | None) -> int | None:
-    return None if amount is None else _fits(to_pico(amount))
+    return None if amount is None else fits(to_pico(amount))
 
 
-def _fits(number: int | None) -> int | None:
+def fits(number: int | None) -> int | None:
+    """The number, if SQLite can store it, else None."""
     return number if number is not None and -WIDEST <= number <= WIDEST else None
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from cheapfirst.errors import LedgerError
 from cheapfirst.ledger import journal
-from cheapfirst.ledger.rows import AttemptRow, Line, LossRow, PlanRow, RequestRow, values
+from cheapfirst.ledger.rows import TOKENS, AttemptRow, CostRow, Line, LossRow, PlanRow, RequestRow, fits, values
 
 VERSION = 2
 APPLICATION = 0x43484650  # "CHFP" in the file's header says that it is a ledger
@@ -179,20 +179,22 @@ def _decode(pieces: Sequence[bytes]) -> tuple[list[Line], int]:
 
 def _insert(db: sqlite3.Connection, lines: Sequence[Line]) -> int:
     """Insert the lines' rows; one whose values no column can hold is left out. Returns how many were."""
+    if _entered(db, lines):
+        return 0
+    return sum(not _entered(db, [line]) for line in lines)
+
+
+def _entered(db: sqlite3.Connection, lines: Sequence[Line]) -> bool:
+    """Insert all of the lines' rows, or none: a row has values that no column can hold."""
+    db.execute("SAVEPOINT lines")
     try:
         _insert_lines(db, lines)
-        return 0
     except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError):
-        bad = 0
-    for line in lines:
-        db.execute("SAVEPOINT line")
-        try:
-            _insert_lines(db, [line])
-        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeError):
-            db.execute("ROLLBACK TO line")
-            bad += 1
-        db.execute("RELEASE line")
-    return bad
+        db.execute("ROLLBACK TO lines")
+        db.execute("RELEASE lines")
+        return False
+    db.execute("RELEASE lines")
+    return True
 
 
 def _insert_lines(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
@@ -200,6 +202,40 @@ def _insert_lines(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
     _insert_rows(db, "requests", [line.request for line in lines if line.request is not None])
     _insert_rows(db, "attempts", [attempt for line in lines for attempt in line.attempts])
     _insert_rows(db, "losses", [line.loss for line in lines if line.loss is not None])
+    for line in lines:
+        if line.cost is not None:
+            _settle(db, line.cost)
+
+
+def _settle(db: sqlite3.Connection, row: CostRow) -> None:
+    """Enter a cost in its attempt's row, if that still lacks one, and sum its request up anew."""
+    absent = ("generation_id", *TOKENS)
+    entries = ", ".join(f"{name} = coalesce({name}, ?)" for name in absent)
+    entered = db.execute(
+        f"UPDATE attempts SET cost = ?, reported_cost = coalesce(?, reported_cost), {entries} "  # noqa: S608 - our own names
+        "WHERE request_id = ? AND number = ? AND cost IS NULL",
+        (row.cost, row.reported_cost, *(getattr(row, name) for name in absent), row.request_id, row.number),
+    ).rowcount
+    if not entered:
+        return
+    own = db.execute(
+        f"SELECT cost, {', '.join(TOKENS)} FROM attempts WHERE request_id = ?",  # noqa: S608 - our own names
+        (row.request_id,),
+    ).fetchall()
+    costs, *tokens = [[cell for cell in column if cell is not None] for column in zip(*own, strict=True)]
+    unknown = len(own) - len(costs)
+    spent = sum(costs)
+    sums = ", ".join(f"{name} = ?" for name in TOKENS)
+    db.execute(
+        f"UPDATE requests SET cost = ?, cost_known = ?, unknown_attempts = ?, {sums} WHERE id = ?",  # noqa: S608 - our own names
+        (
+            None if unknown else spent,
+            spent,
+            unknown,
+            *(fits(sum(column)) if column else None for column in tokens),
+            row.request_id,
+        ),
+    )
 
 
 def _insert_rows(

@@ -56,14 +56,15 @@ class Writer:
         self._told = 0  # of the dropped, those that stand in a journal as a loss
         self._reason: str | None = None
 
-    def write(self, line: bytes, plan: Blueprint) -> None:
+    def write(self, line: bytes, plan: Blueprint | None = None) -> None:
         """Append one line, or keep it in memory for later; its plan goes before it once in each journal."""
         with self._lock:
-            if plan.hash not in self._plans:
+            if plan is not None and plan.hash not in self._plans:
                 line = plan_line(plan) + line
             try:
                 self._open().append(line, sync=self._sync)
-                self._plans.add(plan.hash)
+                if plan is not None:
+                    self._plans.add(plan.hash)
             except (OSError, ValueError) as error:  # ValueError: a path that no system can have
                 self._keep(line, reason(error))
 

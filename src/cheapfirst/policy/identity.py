@@ -12,7 +12,7 @@ from cheapfirst.policy.table import Policy, Route
 
 NOT_MEANING = {
     "policy": ("source", "hash", "ledger", "gateway"),
-    "upstream": ("title", "referer", "key_env"),
+    "upstream": ("title", "referer", "key_env", "cancel"),
     "route": ("tier_reason",),
 }
 """Fields that change no answer: where the table stands, where it is recorded, how the caller presents itself."""

@@ -93,6 +93,7 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     concurrency: int = 512  # calls at once, over all models
     queue: int = 1024  # calls waiting for one of them to end
     breaker: BreakerOptions = BreakerOptions()
+    cancel: Literal["auto", "close", "drain"] = "auto"  # a call whose caller left; auto: as its provider bills it
 
 
 class LedgerOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cheapfirst import cascade, catalog, plan
+from cheapfirst import cascade, catalog, compose, plan
 from cheapfirst import policy as policy_module
+from cheapfirst.aftermath import Aftermath
 from cheapfirst.checks import Schema, read_schema
 from cheapfirst.errors import CheapfirstError, RequestError
 from cheapfirst.job import Job, Records
@@ -58,6 +59,17 @@ class AsyncRouter:
             ledger
             if isinstance(ledger, Recorder)
             else Recorder(_ledger_path(ledger, loaded), durability=loaded.ledger.durability)
+        )
+        self._aftermath = (
+            Aftermath(
+                self.upstream,
+                loaded.upstream,
+                self.catalog,
+                asks=compose.speaks_openrouter(loaded),
+                settle=self.ledger.settle,
+            )
+            if self.ledger.path is not None
+            else None
         )
 
     async def run(
@@ -164,7 +176,12 @@ class AsyncRouter:
         await asyncio.to_thread(self.ledger.close)
 
     async def disconnect(self) -> None:
-        """Close connections only. Requests made afterwards end in the fault `closed`."""
+        """Close connections only. Requests made afterwards end in the fault `closed`.
+
+        Takes a moment where the cost of calls that were left or broke off is still being found out.
+        """
+        if self._aftermath is not None:
+            await self._aftermath.close()
         await self.upstream.close()
 
     async def __aenter__(self) -> Self:
@@ -257,6 +274,7 @@ class AsyncRouter:
             catalog=self.catalog,
             upstream=self.upstream,
             ledger=self.ledger if records is None else records,
+            aftermath=self._aftermath,
             schema=schema,
             custom=self._custom if custom is None else custom,
             headers=headers or {},

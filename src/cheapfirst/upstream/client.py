@@ -21,6 +21,7 @@ from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.faults import Failed
 from cheapfirst.upstream.incoming import Incoming, decode
 from cheapfirst.upstream.slots import Slots
+from cheapfirst.upstream.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from cheapfirst.upstream.http1 import Connection
@@ -82,15 +83,16 @@ class Upstream:
                 return _never_sent("upstream_busy", self._host)
             answer, failure = Incoming(turn), None
             try:
-                response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
+                response = await self._begin("POST", "/chat/completions", _content(turn), turn, answer.clock)
+                kept = False
                 try:
-                    if response.status < 300 and _is_stream(response, turn):  # nobody asked for it
-                        async for _ in self._chunks(response, answer):
-                            pass
-                    else:
-                        await self._whole(response, turn, answer)
+                    await self._rest(response, turn, answer)
+                except BaseException as error:
+                    kept = self._left(error, turn, answer, response)
+                    raise
                 finally:
-                    response.end()
+                    if not kept:
+                        response.end()
             except Failed as failed:
                 failure = failed.fault
             finally:
@@ -121,16 +123,22 @@ class Upstream:
                 return
             answer, failure = Incoming(turn), None
             try:
-                response = await self._open("POST", "/chat/completions", _content(turn), turn, answer.clock)
+                response = await self._begin("POST", "/chat/completions", _content(turn), turn, answer.clock)
+                kept = False
                 try:
+                    await self._answered(response)
                     if response.status >= 300 or not _is_stream(response, turn):
                         await self._whole(response, turn, answer)
                     else:
                         async with aclosing(self._chunks(response, answer)) as batches:
                             async for chunks in batches:
                                 yield chunks
+                except BaseException as error:
+                    kept = self._left(error, turn, answer, response)
+                    raise
                 finally:
-                    response.end()
+                    if not kept:
+                        response.end()
             except Failed as failed:
                 failure = failed.fault
             finally:
@@ -141,6 +149,21 @@ class Upstream:
             if breaker is not None:
                 breaker.report(passed, fault, monotonic())
         yield outcome
+
+    def _left(self, error: BaseException, call: Call, answer: Incoming, response: Connection) -> bool:
+        """Tell the caller, where it has left, how far its call has come. Returns whether it takes the rest over."""
+        if isinstance(error, Exception) or call.left is None:
+            return False
+        return call.left(Unfinished(self, call, answer, response))
+
+    async def _rest(self, response: Connection, call: Call, answer: Incoming) -> None:
+        """Read what has not come yet of an answer whose chunks nobody waits for. Raises Failed."""
+        await self._answered(response)
+        if response.status < 300 and _is_stream(response, call):
+            async for _ in self._chunks(response, answer):
+                pass
+        else:
+            await self._whole(response, call, answer)
 
     def _breaker(self, call: Call) -> tuple[Breaker | None, Pass | None]:
         """The breaker of the call's model, if there are any, and whether it lets the call pass (None: it does not)."""
@@ -163,8 +186,9 @@ class Upstream:
         call = Call(body={}, budget=_PAGE_BUDGET)
         answer = Incoming(call)
         try:
-            response = await self._open("GET", path, b"", call, answer.clock)
+            response = await self._begin("GET", path, b"", call, answer.clock)
             try:
+                await self._answered(response)
                 return await self._whole(response, call, answer)
             finally:
                 response.end()
@@ -196,7 +220,7 @@ class Upstream:
     async def _chunks(self, response: Connection, answer: Incoming) -> AsyncGenerator[list[Wire], None]:
         """Yield the chunks of a streamed answer as they come; fill `answer`. Raises Failed."""
         answer.headers = response.headers
-        parser = sse.Parser(self._largest)
+        parser = answer.parser = answer.parser or sse.Parser(self._largest)
         received = 0
         ended = False
         while not ended:
@@ -228,8 +252,8 @@ class Upstream:
             if chunks:
                 yield chunks
 
-    async def _open(self, method: str, path: str, content: bytes, call: Call, clock: Clock) -> Connection:
-        """Send one of our own requests and return its response as soon as the headers are there. Raises Failed."""
+    async def _begin(self, method: str, path: str, content: bytes, call: Call, clock: Clock) -> Connection:
+        """Send one of our own requests; the connection's next word is its response. Raises Failed."""
         head = self._heads.get((method, path)) if not call.headers else None
         if head is None:
             head = self._head(method, path, self._merged(call.headers))
@@ -240,7 +264,7 @@ class Upstream:
     async def _exchange(
         self, method: str, target: str, content: bytes, headers: Mapping[str, str], connect: float, clock: Clock
     ) -> Connection:
-        """Send a request with just these headers, as `_open` does. Raises Failed."""
+        """Send a request with just these headers, as `_begin` does. Raises Failed."""
         return await self._send(self._head(method, target, headers), content, connect, clock)
 
     def _head(self, method: str, target: str, headers: Mapping[str, str]) -> bytes:
@@ -264,13 +288,20 @@ class Upstream:
         except (OSError, RuntimeError, ValueError) as error:  # no connection; the last two: of a host that is no host
             raise Failed(trouble.connecting(error, self._host)) from None
         try:
-            await connection.request(head + length, content, clock)
-        except BaseException as error:  # noqa: BLE001 - named, or raised again
+            connection.request(head + length, content, clock)
+        except trouble.Broken:
             connection.end()
-            if self._closed and isinstance(error, Exception):
+            raise Failed(faults.make("closed" if self._closed else "no_response", note=self._host)) from None
+        return connection
+
+    async def _answered(self, connection: Connection) -> None:
+        """Wait for the headers of the answer. Raises Failed."""
+        try:
+            await connection.answered()
+        except Exception as error:  # noqa: BLE001 - named there
+            if self._closed:
                 raise Failed(faults.make("closed")) from None
             raise trouble.failed(error, self._host, answering=False) from None
-        return connection
 
     async def _whole(self, response: Connection, call: Call, answer: Incoming) -> Wire:
         """Read a whole answer into `answer.body` and return it. Raises Failed, for an error status always."""
@@ -278,12 +309,12 @@ class Upstream:
         answer.whole = True
         status = response.status
         if status < 300:
-            answer.body = decode(await self._bytes(response, answer.clock, self._largest))
+            answer.body = decode(await self._bytes(response, answer, self._largest))
             return answer.body
         if status < 400:
             raise Failed(faults.make("redirect", status=status))
         try:
-            answer.body = decode(await self._bytes(response, answer.clock, _LARGEST_ERROR))
+            answer.body = decode(await self._bytes(response, answer, _LARGEST_ERROR))
         except Failed:
             pass  # a page, or nothing: the status alone speaks
         raise Failed(
@@ -296,8 +327,8 @@ class Upstream:
             )
         )
 
-    async def _bytes(self, response: Connection, clock: Clock, limit: int) -> bytes:
-        pieces: list[bytes] = []
+    async def _bytes(self, response: Connection, answer: Incoming, limit: int) -> bytes:
+        clock, pieces = answer.clock, answer.pieces
         size = 0
         begun = False  # whitespace before the answer only keeps the connection alive
         while True:

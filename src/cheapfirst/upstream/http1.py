@@ -66,8 +66,8 @@ class Connection(asyncio.Protocol):
         self._left = False  # the upstream has closed its side
         self._unpacker: _Unpacker | None = None
 
-    async def request(self, head: bytes, body: bytes, clock: Clock) -> None:
-        """Send a request and wait for the response's head. Raises Broken, Garbled, Late."""
+    def request(self, head: bytes, body: bytes, clock: Clock) -> None:
+        """Send a request. Raises Broken."""
         self._reset()
         if not self.open:  # it broke before anything was asked
             raise Broken
@@ -75,10 +75,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + body if len(body) < 65536 else head)
         if len(body) >= 65536:
             self._transport.write(body)
+
+    async def answered(self) -> None:
+        """Wait for the response's head. Raises Broken, Garbled, Late."""
         while not self._begun:
             await self._wait()
         packing = self.headers.get("content-encoding", "").strip().lower()
-        if packing in ("gzip", "x-gzip", "deflate"):
+        if packing in ("gzip", "x-gzip", "deflate") and self._unpacker is None:
             self._unpacker = _Unpacker(packing)
 
     async def read(self) -> bytes:

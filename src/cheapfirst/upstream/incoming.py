@@ -12,7 +12,7 @@ from cheapfirst.upstream.assemble import Assembly, has_token
 from cheapfirst.upstream.call import Call
 from cheapfirst.upstream.clock import Clock
 from cheapfirst.upstream.faults import Failed
-from cheapfirst.upstream.sse import DONE, Event
+from cheapfirst.upstream.sse import DONE, Event, Parser
 
 
 class Incoming:
@@ -23,6 +23,8 @@ class Incoming:
         self.headers: Mapping[str, str] | None = None  # None: none came
         self.body: Wire = {}  # of a whole answer, as soon as it is there
         self.whole = False  # the answer came, or was to come, in one piece
+        self.parser: Parser | None = None  # of a stream, once it has begun
+        self.pieces: list[bytes] = []  # of a whole answer
         self._request = call.body
         self._assembly = Assembly()
         self._done = False

@@ -58,6 +58,7 @@ async def open(
             own["Accept-Encoding"] = "gzip, deflate"
         response = await upstream._exchange(method, target, content, own, timeouts.connect, clock)
         try:
+            await upstream._answered(response)
             if 300 <= response.status < 400:
                 raise Failed(faults.make("redirect", status=response.status))
             yield Raw(response.status, response.headers, _pieces(response, clock, upstream._host))

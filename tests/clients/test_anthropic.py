@@ -1,4 +1,4 @@
-"""The real anthropic client, against the gateway over the simulator."""
+"""The anthropic package for Python, unchanged but for its base URL."""
 
 from __future__ import annotations
 
@@ -6,30 +6,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_messages import POLICY, TOOL, say
-
-from cheapfirst.gateway.server import serve_in_thread
-from cheapfirst.simulator import Options, SimModel
-from cheapfirst.simulator import serve_in_thread as simulate
+from served import Served
 
 pytestmark = pytest.mark.clients
+anthropic = pytest.importorskip("anthropic", reason="run by `make test-clients`")
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
+TOOL = {
+    "name": "look_up",
+    "description": "Look an order up.",
+    "input_schema": {"type": "object", "properties": {"order": {"type": "integer"}}, "required": ["order"]},
+}
+
+
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    anthropic = pytest.importorskip("anthropic")
-    folder = tmp_path_factory.mktemp("gateway")
-    policy = folder / "cheapfirst.toml"
-    policy.write_text(POLICY.replace("tools = true", "tools = true\nvision = true"))
-    with (
-        simulate(
-            Options(models=(SimModel(id="sim/small", input_modalities=("text", "image")),)), answerer=say
-        ) as simulator,
-        serve_in_thread(policy, base_url=simulator.base_url, ledger=folder / "ledger.db") as gateway,
-        anthropic.Anthropic(base_url=gateway.base_url.removesuffix("/v1"), api_key="none", max_retries=0) as made,
-    ):
+def client(served: Served) -> Iterator[Any]:
+    base_url = served.base_url.removesuffix("/v1")
+    with anthropic.Anthropic(base_url=base_url, api_key="none", max_retries=0) as made:
         yield made
 
 
@@ -52,7 +47,7 @@ def test_create_gives_text_usage_and_the_trail(client: Any) -> None:
     assert answer.model_extra["cheapfirst"]["tier"] == "cheap"
 
 
-@pytest.mark.parametrize("task", ["write", "chat"])
+@pytest.mark.parametrize("task", ["write", "talk"])
 def test_stream_says_the_same_piece_by_piece(client: Any, task: str) -> None:
     words = "Schöne Äpfel, " * 8
     with client.messages.stream(model=task, max_tokens=400, messages=user(f"SAY {words}.")) as stream:
@@ -98,7 +93,6 @@ def test_images_reach_the_model(client: Any) -> None:
 
 
 def test_a_refusal_is_the_clients_own_exception(client: Any) -> None:
-    anthropic = pytest.importorskip("anthropic")
     with pytest.raises(anthropic.NotFoundError) as caught:
         client.messages.create(model="nobody/knows", max_tokens=9, messages=user("Hi"))
     assert caught.value.body["error"]["code"] == "model_not_found"

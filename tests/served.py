@@ -84,9 +84,9 @@ class Served(Struct, frozen=True):
 def say(skill: Skill, body: Wire, rng: random.Random) -> Made:
     """What stands behind SAY in the user's last words: the cheap model's answer | the premium one's."""
     del rng
-    told = body["messages"][-1]["content"]
+    told = body["messages"][-1].get("content")
     if isinstance(told, list):
-        told = " ".join(str(part.get("text", part)) for part in told)
+        told = " ".join(str(part.get("text", part)) for part in told if isinstance(part, dict))
     cheap, _, premium = str(told).partition("SAY ")[2].partition(" | ")
     return Made(text=(premium or cheap if skill == "premium" else cheap).strip() or f"Heard: {told}")
 

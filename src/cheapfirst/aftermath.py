@@ -46,21 +46,11 @@ class About(Struct, frozen=True):
 
     request_id: str
     attempt: int  # its number
-    model: str  # in the catalog's spelling
+    asked: str  # the model that was asked for
+    alone: bool  # no other one was allowed to step in
     time: float  # Unix seconds whose prices count
     generation_id: str | None  # None: not known
     rest: Unfinished | None = None  # what is left of its call; None: nothing
-
-    def settled(self, cost: Decimal, usage: Usage | None, said: Decimal | None, id: str | None) -> Settled:
-        """The attempt with its cost (USD), the cost as the upstream said it, and the upstream's id of its answer."""
-        return Settled(
-            request_id=self.request_id,
-            attempt=self.attempt,
-            cost=cost,
-            usage=usage,
-            reported_cost=said,
-            generation_id=id,
-        )
 
 
 class Aftermath:
@@ -68,16 +58,25 @@ class Aftermath:
 
     Args:
         asks: whether the upstream has a page about each answer, as OpenRouter does.
+        native: whether the upstream may answer with another model of the tier.
         settle: takes each cost that was found.
     """
 
     def __init__(
-        self, upstream: Upstream, options: Options, catalog: Catalog, *, asks: bool, settle: Callable[[Settled], None]
+        self,
+        upstream: Upstream,
+        options: Options,
+        catalog: Catalog,
+        *,
+        asks: bool,
+        native: bool,
+        settle: Callable[[Settled], None],
     ) -> None:
         self._upstream = upstream
         self._cancel = options.cancel
         self._catalog = catalog
         self._asks = asks
+        self._native = native
         self._settle = settle
         self._open: dict[asyncio.Task[None], tuple[About, asyncio.Event]] = {}  # the event: no more pauses
         self._waiting: deque[About] = deque()
@@ -104,7 +103,8 @@ class Aftermath:
                 about = About(
                     request_id=story.request.id,
                     attempt=attempt.number,
-                    model=attempt.model,
+                    asked=attempt.planned.model,
+                    alone=not (attempt.planned.fallbacks and self._native),
                     time=story.time,
                     generation_id=attempt.outcome.generation_id,
                     rest=rest,
@@ -157,12 +157,12 @@ class Aftermath:
         id = about.generation_id
         if about.rest is not None:
             outcome = await about.rest.rest()
-            cost = outcome.reported_cost
             id = outcome.generation_id or id
+            cost = outcome.reported_cost
             if cost is None and outcome.usage is not None and outcome.fee is None:
-                cost = self._catalog.cost(about.model, outcome.usage, about.time)
+                cost = self._catalog.cost(self._served(about, outcome.model), outcome.usage, about.time)
             if cost is not None:
-                self._settle(about.settled(cost, outcome.usage, outcome.reported_cost, id))
+                self._enter(about, cost, outcome.usage, outcome.reported_cost, id, outcome.model, outcome.provider)
                 return
         if not self._asks or id is None:
             return
@@ -171,10 +171,36 @@ class Aftermath:
             page = await self._upstream.get(f"/generation?id={quote(id, safe='')}")
             data = page.get("data") if isinstance(page, dict) else None
             if isinstance(data, dict) and (cost := charged(data)) is not None:
-                self._settle(about.settled(cost, counted(data), cost, id))
+                self._enter(about, cost, counted(data), cost, id, data.get("model"), data.get("provider_name"))
                 return
             if hurry.is_set():
                 return
+
+    def _enter(
+        self,
+        about: About,
+        cost: Decimal,
+        usage: Usage | None,
+        said: Decimal | None,
+        id: str | None,
+        model: object,
+        provider: object,
+    ) -> None:
+        self._settle(
+            Settled(
+                request_id=about.request_id,
+                attempt=about.attempt,
+                cost=cost,
+                usage=usage,
+                reported_cost=said,
+                generation_id=id,
+                model=self._served(about, model) if isinstance(model, str) else None,
+                provider=provider if isinstance(provider, str) else None,
+            )
+        )
+
+    def _served(self, about: About, model: str | None) -> str:
+        return self._catalog.served(model, asked=about.asked, alone=about.alone)
 
 
 def charged(data: Wire) -> Decimal | None:

@@ -30,12 +30,12 @@ from cheapfirst.money import total
 from cheapfirst.plan import Signal, follow
 from cheapfirst.policy.checks import Check, Repetition
 from cheapfirst.upstream import Call
+from cheapfirst.upstream.breaker import LEFT
 from cheapfirst.upstream.outcome import doomed
+from cheapfirst.upstream.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from cheapfirst.checks.guard import Guard
-from cheapfirst.upstream.breaker import LEFT
-from cheapfirst.upstream.unfinished import Unfinished
 
 LONGEST_WAIT = 20.0
 """Seconds. An upstream that asks for a longer wait is failed over from, not waited for."""
@@ -260,13 +260,8 @@ def _attempted(job: Job, walk: Walk, planned: Planned, outcome: Outcome, started
 
 
 def _served(job: Job, planned: Planned, outcome: Outcome) -> str:
-    """The model that answered, in the catalog's spelling. Many servers name a file or a deployment instead: where
-    no other model was allowed to step in, an unknown name is the asked model's."""
-    if outcome.model is None:
-        return planned.model
-    served = job.catalog.normalise(outcome.model, asked=planned.model)
     alone = not (planned.fallbacks and compose.native_fallback(job.policy))
-    return planned.model if alone and not job.catalog.model(served).known else served
+    return job.catalog.served(outcome.model, asked=planned.model, alone=alone)
 
 
 def _checks(job: Job, outcome: Outcome) -> tuple[Check, ...]:

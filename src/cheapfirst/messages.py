@@ -248,6 +248,8 @@ class Settled(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None  # None: unknown
     reported_cost: Decimal | None = None  # USD as the upstream said; None: not said
     generation_id: str | None = None  # None: not known
+    model: str | None = None  # that answered, in the catalog's spelling; None: not known
+    provider: str | None = None  # None: not known
 
 
 Ending: TypeAlias = Literal[

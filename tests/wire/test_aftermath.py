@@ -232,12 +232,13 @@ async def test_a_process_that_is_killed_before_it_asked_leaves_the_cost_unknown(
 class Scripted:
     """A server that speaks as told, and what it was asked about."""
 
-    def __init__(self, provider: str = "P", *, page: Callable[[int], Any] = lambda _: None) -> None:
+    def __init__(self, provider: str = "P", *, page: Callable[[int], Any] = lambda _: None, whole: Any = None) -> None:
         self.go = asyncio.Event()  # the answer may end
         self.reached = asyncio.Event()  # its beginning is out
         self.asked: list[str] = []
         self._provider = provider
         self._page = page
+        self._whole = whole or completion("Whole")
 
     async def reply(self, exchange: Exchange) -> None:
         if exchange.line.startswith("GET "):
@@ -254,7 +255,7 @@ class Scripted:
         else:
             self.reached.set()
             await self.go.wait()
-            await exchange.whole(completion("Whole"))
+            await exchange.whole(self._whole)
 
 
 async def left(
@@ -319,6 +320,18 @@ async def test_the_policy_may_have_every_call_closed(tmp_path: Path, task: str) 
     streamed = task == "chat"  # a whole answer has not told its id
     assert rows(tmp_path, "requests")[0]["cost"] == (pico("0.25") if streamed else None)
     assert len(scripted.asked) == streamed
+
+
+async def test_a_left_call_that_another_model_of_the_tier_answered_is_priced_as_that_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "test_aftermath.POLICY", POLICY.replace('cheap = "sim/small"', 'cheap = ["sim/small", "sim/large"]')
+    )
+    usage = {"prompt_tokens": 9, "completion_tokens": 10, "total_tokens": 19}  # and no cost
+    await left(Scripted(whole={**completion("Whole"), "model": "sim/large", "usage": usage}), tmp_path, "write")
+    (row,) = rows(tmp_path)
+    assert (row["model_served"], row["cost"]) == ("sim/large", pico("0.000295"))
 
 
 async def test_an_upstream_that_never_knows_leaves_the_cost_unknown(tmp_path: Path) -> None:

@@ -117,6 +117,17 @@ class Catalog:
             return asked
         return canonical or served
 
+    def served(self, said: str | None, *, asked: str, alone: bool) -> str:
+        """The model that answered, by what the wire said of it (None: nothing).
+
+        Many servers name a file or a deployment instead: where no other model was allowed to step in (`alone`), an
+        unknown name is the asked model's.
+        """
+        if said is None:
+            return asked
+        found = self.normalise(said, asked=asked)
+        return asked if alone and not self.model(found).known else found
+
     def cost(self, id: str, usage: Usage, at: When = None) -> Decimal | None:
         """USD for that usage on that model at that moment; None when a price it needs is unknown.
 

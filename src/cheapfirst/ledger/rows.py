@@ -116,6 +116,8 @@ class CostRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: int  # picodollars
     reported_cost: int | None = None  # picodollars as the upstream said; None: not said
     generation_id: str | None = None  # None: not known
+    model_served: str | None = None  # None: not known
+    provider: str | None = None  # None: not known
     prompt_tokens: int | None = None  # None: unknown
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -167,6 +169,8 @@ def cost_line(settled: Settled) -> bytes | None:
         cost=cost,
         reported_cost=_pico(settled.reported_cost),
         generation_id=_label(settled.generation_id),
+        model_served=_label(settled.model),
+        provider=_label(settled.provider),
         **dict(zip(TOKENS, _usage([settled.usage]), strict=True)),
     )
     return _ENCODER.encode(Line(cost=row)) + b"\n"

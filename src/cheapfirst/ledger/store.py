@@ -209,12 +209,20 @@ def _insert_lines(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
 
 def _settle(db: sqlite3.Connection, row: CostRow) -> None:
     """Enter a cost in its attempt's row, if that still lacks one, and sum its request up anew."""
-    absent = ("generation_id", *TOKENS)
+    absent = ("generation_id", "provider", *TOKENS)
     entries = ", ".join(f"{name} = coalesce({name}, ?)" for name in absent)
     entered = db.execute(
-        f"UPDATE attempts SET cost = ?, reported_cost = coalesce(?, reported_cost), {entries} "  # noqa: S608 - our own names
+        "UPDATE attempts SET cost = ?, reported_cost = coalesce(?, reported_cost), "  # noqa: S608 - our own names
+        f"model_served = coalesce(?, model_served), {entries} "
         "WHERE request_id = ? AND number = ? AND cost IS NULL",
-        (row.cost, row.reported_cost, *(getattr(row, name) for name in absent), row.request_id, row.number),
+        (
+            row.cost,
+            row.reported_cost,
+            row.model_served,
+            *(getattr(row, name) for name in absent),
+            row.request_id,
+            row.number,
+        ),
     ).rowcount
     if not entered:
         return

@@ -66,6 +66,7 @@ class AsyncRouter:
                 loaded.upstream,
                 self.catalog,
                 asks=compose.speaks_openrouter(loaded),
+                native=compose.native_fallback(loaded),
                 settle=self.ledger.settle,
             )
             if self.ledger.path is not None

@@ -121,7 +121,7 @@ def serving(upstream: Upstream, folder: Path, more: str = "") -> Iterator[Gate]:
         base_url=upstream.base_url,
         api_key=KEY,
         ledger=ledger,
-        store=f"sqlite:///{folder / 'access.db'}",
+        store=str(folder / "access.db"),
     ) as handle:
         yield Gate(handle, ledger)
 

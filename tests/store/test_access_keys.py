@@ -9,7 +9,7 @@ import pytest
 
 from access_stores import KINDS, Clock, address, rules
 from cheapfirst.access import Access, keyring, keys, place
-from cheapfirst.errors import AccessError, KeyRefused, NotAllowed
+from cheapfirst.errors import AccessError, GatewayError, KeyRefused, NotAllowed
 
 
 @pytest.fixture(params=KINDS)
@@ -153,3 +153,13 @@ def test_the_store_is_found_by_its_variable_else_beside_the_ledger(
     assert place.shown(place.find()) == "postgresql://host/db"
     monkeypatch.setenv(place.VARIABLE, "~/keys.db")
     assert place.find() == str(Path("~/keys.db").expanduser())
+
+
+def test_an_address_of_something_else_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GatewayError, match=r"mysql://\.\.\..*postgresql://") as refused:
+        Access(rules(""), "mysql://me:secret@db/keys")
+    assert "secret" not in str(refused.value)
+    assert files(tmp_path) == []

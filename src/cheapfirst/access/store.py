@@ -12,6 +12,7 @@ from cheapfirst.access import books, period, place, window
 from cheapfirst.access.books import Account, Ask, Books, Decision, Grant, Held, Pace, Settle
 from cheapfirst.access.concern import AccountId, PaceId
 from cheapfirst.access.keys import Key
+from cheapfirst.errors import GatewayError
 
 KEPT = 400 * 86400
 """Seconds for which what was spent in a day or a month stays readable."""
@@ -62,11 +63,18 @@ class Store(Protocol):
 
 
 def open_store(address: str) -> Store:
-    """Return the store at an address (see `place.find`); nothing is opened yet. Raises MissingExtra."""
+    """Return the store at an address (see `place.find`); nothing is opened yet. Raises MissingExtra, and GatewayError
+    for the address of something else."""
     if place.is_postgres(address):
         from cheapfirst.access.postgres import Postgres
 
         return Postgres(address)
+    if "://" in address:
+        scheme = address.partition("://")[0]
+        raise GatewayError(
+            f"keys and budgets cannot be kept at {scheme}://...: name a file, or a postgresql:// URL, with --store or "
+            f"{place.VARIABLE}"
+        )
     from cheapfirst.access.sqlite import Sqlite
 
     return Sqlite(address)

@@ -4,7 +4,8 @@ CheapfirstError
 ├── PolicyError            the policy table is wrong: file, key, what is allowed, the nearest match
 ├── CatalogError           a price or capability file cannot be read
 ├── RequestError           the caller's request is wrong (unknown task, empty messages, unusable schema)
-│   └── NoModelFits        no model the policy allows can take this request; says what each one lacks
+│   ├── NoModelFits        no model the policy allows can take this request; says what each one lacks
+│   └── NoUpstreamKey      the upstream's API key is not set
 ├── RequestFailed          the request ran and has no acceptable answer; carries every attempt
 │   ├── AnswerRejected     the last tier's answer failed its checks; carries that answer and its verdict
 │   ├── AnswerCutOff       the answer was still cut off when no attempt with more room was left
@@ -66,6 +67,10 @@ class NoModelFits(RequestError):
             f"no model fits this request for task {task!r}: {detail}. "
             "Shorten the request, or give the tier a model that has what is missing."
         )
+
+
+class NoUpstreamKey(RequestError):
+    """The upstream's API key is not set; nothing was sent."""
 
 
 class RequestFailed(CheapfirstError):

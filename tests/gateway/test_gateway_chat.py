@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from cheapfirst.gateway.server import serve_in_thread
 from cheapfirst.messages import Wire
 from scripted import USAGE, Exchange, completion, delta, usage_chunk
+from simulator_client import call
 from talking import POLICY, World, asking, request, world
 
 PERSON = {
@@ -331,3 +333,11 @@ async def test_the_upstream_is_never_taken_from_a_request(tmp_path: Path) -> Non
         said = await made.ask(body, x_cheapfirst_base_url=evil, host="127.0.0.1:1", x_forwarded_host="127.0.0.1:1")
         assert said.status == 200
         assert len(made.server.seen) == 1
+
+
+def test_a_gateway_without_a_key_for_its_upstream_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    with serve_in_thread(ledger=tmp_path / "ledger.db") as handle:
+        assert handle.gateway.router.missing_key == "OPENROUTER_API_KEY"
+        said = call(handle.base_url, asking("summarize"))
+        assert (said.status, said.json["error"]["code"]) == (503, "no_upstream_key")

@@ -83,6 +83,12 @@ def command(
             "Stop with Ctrl-C.",
             err=True,
         )
+        if found.missing_key is not None:
+            click.echo(
+                f"{found.missing_key} is not set, so every request will be refused: set it and start again. To try it "
+                "without a key, run `cheapfirst simulator` and give --base-url http://127.0.0.1:8484/api/v1.",
+                err=True,
+            )
         if not closed:
             click.echo("No key was made, so whoever is on this machine is served: cheapfirst keys create", err=True)
 

@@ -14,6 +14,7 @@ from cheapfirst.errors import (
     KeyRefused,
     NoModelFits,
     NotAllowed,
+    NoUpstreamKey,
     RateLimited,
     RequestError,
     RequestFailed,
@@ -68,6 +69,14 @@ def of(error: CheapfirstError, *, task: str = "", request_id: str | None = None)
         code, status = _kept_out(error)
         return Problem(
             status=status, code=code, message=str(error), request_id=request_id, retry_after=error.retry_after
+        )
+    if isinstance(error, NoUpstreamKey):
+        return Problem(
+            status=503,
+            code="no_upstream_key",
+            message="The gateway has no key for its upstream; its operator sets one in the environment variable that "
+            "it named when it started.",
+            request_id=request_id,
         )
     if isinstance(error, NoModelFits):
         return Problem(status=400, code="no_model_fits", message=str(error), request_id=request_id)

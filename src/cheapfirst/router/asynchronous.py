@@ -13,7 +13,7 @@ from cheapfirst import cascade, catalog, compose, plan
 from cheapfirst import policy as policy_module
 from cheapfirst.aftermath import Aftermath
 from cheapfirst.checks import Schema, read_schema
-from cheapfirst.errors import CheapfirstError, RequestError
+from cheapfirst.errors import CheapfirstError, NoUpstreamKey, RequestError
 from cheapfirst.job import Job, Records
 from cheapfirst.ledger import Recorder, locate
 from cheapfirst.messages import Answer, Plan, Request, Wire
@@ -165,6 +165,11 @@ class AsyncRouter:
                 group.create_task(work())
         return [results[number] for number in range(len(results))]
 
+    @property
+    def missing_key(self) -> str | None:
+        """The environment variable that should hold the upstream's key, when the upstream needs one and has none."""
+        return self.policy.upstream.key_env if self._keyless else None
+
     def explain(self, task: str, input: Input, *, stream: bool = False, **options: Any) -> Plan:
         """Return the plan of a request without calling anyone. Options and errors are those of `run`."""
         return self._job(task, input, stream=stream, need_key=False, **split(options)).plan
@@ -263,7 +268,7 @@ class AsyncRouter:
         at = time.time() if at is None else at
         made = plan.make(request, self.policy, self.catalog, at=at, known=self._plans)
         if need_key and self._keyless:
-            raise RequestError(
+            raise NoUpstreamKey(
                 f"no API key: set the environment variable {self.policy.upstream.key_env}, give Router(api_key=...), "
                 "or try it without a key: cheapfirst demo"
             )

@@ -65,7 +65,7 @@ def ask(path: Path, since: float | None, until: float | None) -> dict[str, Any]:
             "policies": _dearest(_groups(db, "policy_hash", period)),
             "latency": _latency(db, period),
             "wasted": _wasted(db, period),
-            "losses": _losses(db, period),
+            "losses": losses(db, period),
         }
     except sqlite3.Error as error:
         raise LedgerError(
@@ -198,7 +198,8 @@ def _wasted(db: sqlite3.Connection, period: dict[str, float]) -> tuple[Wasted, .
     return tuple(sorted(parts, key=lambda part: (-part.cost, part.name)))
 
 
-def _losses(db: sqlite3.Connection, period: dict[str, float]) -> Lost:
+def losses(db: sqlite3.Connection, period: dict[str, float]) -> Lost:
+    """What a period's requests are without."""
     within = PERIOD.replace("requests.", "losses.")
     counts = dict(db.execute(f"SELECT kind, sum(count) FROM losses WHERE {within} GROUP BY 1", period))
     last = db.execute(f"SELECT reason, time FROM losses WHERE {within} ORDER BY time DESC LIMIT 1", period).fetchone()

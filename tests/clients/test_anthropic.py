@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from served import Served
 
 pytestmark = pytest.mark.clients

@@ -6,6 +6,7 @@ import json
 import subprocess
 
 import pytest
+
 from served import HALF, PLACE, WORDS, Served, tool
 
 pytestmark = pytest.mark.clients

@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 from pydantic import BaseModel
+
 from served import HALF, PLACE, Served
 
 pytestmark = pytest.mark.clients

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from served import PATIENCE, PLACE, WORDS, Served
 
 pytestmark = pytest.mark.clients

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from served import HALF, PLACE, WORDS, Served, printed, tool
 
 pytestmark = pytest.mark.clients

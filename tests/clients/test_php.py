@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from served import WORDS, Served, printed, tool
 
 pytestmark = pytest.mark.clients

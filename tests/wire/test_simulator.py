@@ -15,7 +15,6 @@ import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator_client import CHEAP, PREMIUM, TEXT, Raw, body, call, get
 
 from cheapfirst.errors import SimulatorError
 from cheapfirst.messages import Wire
@@ -33,6 +32,7 @@ from cheapfirst.simulator import (
     serve_in_thread,
 )
 from cheapfirst.simulator.answerer import Skill
+from simulator_client import CHEAP, PREMIUM, TEXT, Raw, body, call, get
 
 
 def echo(skill: Skill, request: Wire, rng: random.Random) -> Made:

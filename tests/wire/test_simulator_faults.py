@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulator_client import CHEAP, PREMIUM, TEXT, Raw, body, call, get
 
 from cheapfirst.simulator import FAULTS, Handle, Options, serve_in_thread
 from cheapfirst.simulator.answerer import echo
+from simulator_client import CHEAP, PREMIUM, TEXT, Raw, body, call, get
 
 SHORT = 0.3  # seconds after which a silent server counts as silent
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator_client import CHEAP, PREMIUM, body, call, get
 
 from cheapfirst.errors import SimulatorError
 from cheapfirst.simulator import Options, SimModel, Simulator, serve_in_thread, wire
 from cheapfirst.simulator.answerer import echo
 from cheapfirst.simulator.exchange import Ask, Turn, answer, begin
 from cheapfirst.simulator.replay import digest, read
+from simulator_client import CHEAP, PREMIUM, body, call, get
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 MESSAGES = [{"role": "user", "content": "What is 2+2?"}]

@@ -20,6 +20,7 @@ settings.load_profile("cheapfirst")
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One gateway for all tests of a client."""
+    """One gateway for all tests of a client, whose ledger is held against the simulator's bill at their end."""
     with serve(tmp_path_factory.mktemp("gateway")) as made:
         yield made
+        made.reconcile()

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from msgspec import Struct
 from cheapfirst.gateway.app import Gateway
 from cheapfirst.gateway.server import serve_in_thread
 from cheapfirst.messages import Wire
+from cheapfirst.money import to_pico
+from cheapfirst.simulator import Handle as Simulated
 from cheapfirst.simulator import Made, Options, SimModel
 from cheapfirst.simulator import serve_in_thread as simulate
 from cheapfirst.simulator.answerer import Skill
@@ -66,6 +69,7 @@ class Served(Struct, frozen=True):
     base_url: str
     gateway: Gateway
     ledger: Path
+    simulator: Simulated
 
     def last(self) -> dict[str, Any]:
         """The ledger's row of the latest request."""
@@ -79,6 +83,22 @@ class Served(Struct, frozen=True):
         assert self.gateway.router.ledger.flush()
         with sqlite3.connect(self.ledger) as db:
             return int(db.execute("SELECT count(*) FROM requests").fetchone()[0])
+
+    def reconcile(self) -> None:
+        """Hold the ledger against what the simulator billed: the same calls, tokens and picodollars, none unknown."""
+        assert self.gateway.router.ledger.flush()
+        with sqlite3.connect(self.ledger) as db:
+            entered = db.execute(
+                "SELECT generation_id, model_served, prompt_tokens, completion_tokens, cost FROM attempts"
+                " WHERE generation_id IS NOT NULL"
+            ).fetchall()
+            total, unknown = db.execute("SELECT sum(cost), sum(unknown_attempts) FROM requests").fetchone()
+        books = self.simulator.books()
+        assert sorted(entered) == sorted(
+            (one["id"], one["model"], one["prompt_tokens"], one["completion_tokens"], to_pico(Decimal(one["cost"])))
+            for one in books["generations"]
+        )
+        assert (total, unknown) == (to_pico(Decimal(books["total"]["cost"])), 0)
 
 
 def say(skill: Skill, body: Wire, rng: random.Random) -> Made:
@@ -97,14 +117,14 @@ def serve(folder: Path) -> Iterator[Served]:
     policy = folder / "cheapfirst.toml"
     policy.write_text(POLICY)
     models = (
-        SimModel(id="sim/small", input_modalities=("text", "image")),
-        SimModel(id="sim/large", skill="premium"),
+        SimModel(id="sim/small", input=Decimal("0.1"), output=Decimal("0.2"), input_modalities=("text", "image")),
+        SimModel(id="sim/large", input=Decimal(5), output=Decimal(25), skill="premium"),
     )
     with (
         simulate(Options(models=models), answerer=say) as simulator,
         serve_in_thread(policy, base_url=simulator.base_url, ledger=folder / "ledger.db") as handle,
     ):
-        yield Served(handle.base_url, handle.gateway, folder / "ledger.db")
+        yield Served(handle.base_url, handle.gateway, folder / "ledger.db", simulator)
 
 
 def tool(name: str, package: str) -> str:

@@ -1,4 +1,4 @@
-"""LangChain's ChatOpenAI, unchanged but for its base URL."""
+"""LangChain's ChatOpenAI and ChatAnthropic, unchanged but for its base URL."""
 
 from __future__ import annotations
 
@@ -65,3 +65,35 @@ def test_tools_are_called_and_their_results_taken(served: Served) -> None:
 
 async def test_the_asynchronous_methods_do_the_same(served: Served) -> None:
     assert (await chat(served, "write").ainvoke(f"SAY {WORDS}")).content == WORDS
+
+
+def test_the_responses_api_through_the_same_class(served: Served) -> None:
+    answer = chat(served, "write", use_responses_api=True).invoke(f"SAY {WORDS}")
+    assert answer.text == WORDS
+    assert answer.usage_metadata["output_tokens"] == served.last()["completion_tokens"]
+
+
+@pytest.fixture
+def messages(served: Served) -> Any:
+    anthropic = pytest.importorskip("langchain_anthropic", reason="run by `make test-clients`")
+    base_url = served.base_url.removesuffix("/v1")
+
+    def made(task: str) -> Any:
+        return anthropic.ChatAnthropic(base_url=base_url, api_key=SecretStr("none"), model=task, max_retries=0)
+
+    return made
+
+
+def test_chat_anthropic_answers_whole_and_streamed(messages: Any, served: Served) -> None:
+    answer = messages("write").invoke(f"SAY {WORDS}")
+    assert answer.text == WORDS
+    assert answer.usage_metadata["output_tokens"] == served.last()["completion_tokens"]
+    assert "".join(piece.text for piece in messages("talk").stream(f"SAY {WORDS}")) == WORDS
+    assert (served.last()["task"], served.last()["ending"]) == ("talk", "accepted")
+
+
+def test_chat_anthropic_calls_tools(messages: Any) -> None:
+    answer = messages("write").bind_tools([look_up], tool_choice="any").invoke("Where is order 7?")
+    (call,) = answer.tool_calls
+    assert call["name"] == "look_up"
+    assert isinstance(call["args"]["order"], int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from typing import Any
 
 import openai
@@ -12,6 +13,7 @@ import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import BaseModel
 
+from cheapfirst.money import to_pico
 from served import HALF, PLACE, WORDS, Served
 
 
@@ -69,7 +71,8 @@ def test_headers_tell_what_it_cost(client: openai.OpenAI, served: Served) -> Non
     raw = client.chat.completions.with_raw_response.create(model="write", messages=user(f"SAY {WORDS}"))
     row = served.last()
     assert raw.headers["x-cheapfirst-request-id"] == row["id"]
-    assert round(float(raw.headers["x-cheapfirst-cost"]) * 1e12) == row["cost"]
+    assert to_pico(Decimal(raw.headers["x-cheapfirst-cost"])) == row["cost"]
+    assert row["cost"] == row["prompt_tokens"] * 100_000 + row["completion_tokens"] * 200_000 > 0
     assert raw.headers["x-cheapfirst-escalated"] == "false"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cheapfirst.messages import Wire
 from scripted import Exchange, delta, usage_chunk
-from talking import POLICY, asking, world
+from talking import POLICY, asking, until, world
 
 GUARDED = POLICY.replace('{ tier = "cheap", shape = "json" }', '{ tier = "cheap", shape = "json", stream = "guard" }')
 
@@ -59,7 +59,7 @@ async def test_a_doomed_answer_is_cut_and_its_client_sees_the_good_one(tmp_path:
         assert json.loads(said.text) == json.loads(RIGHT)
         assert said.done
         assert said.trail["escalated"] is True
-        assert made.server.left.is_set()
+        await until(made.server.left.is_set)
         (row,) = made.rows()
         assert (row["ending"], row["tier"], row["attempts"]) == ("accepted", "premium", 2)
         first, second = made.rows("attempts")

@@ -138,26 +138,25 @@ class Gateway:
             elif passthrough.passes(path, (*FACES, *pages.PAGES)):
                 status = await self._pass(scope, path, key, headers, receive, send)
             else:
-                status = await self._page(path, scope["method"], face, headers, receive, send)
+                status = await self._page(scope, path, face, headers, send)
             self.telemetry.answered(path, status)
         except Left:
             self.telemetry.answered(path, LEFT)
         except Refused as refused:
             self.telemetry.answered(path, refused.problem.status, refused.problem)
-            await _tell(send, face, refused.problem)
+            await _tell(scope, send, face, refused.problem)
 
     async def _page(
         self,
+        scope: Scope,
         path: str,
-        method: str,
         face: Face | None,
         headers: Mapping[bytes, bytes],
-        receive: Receive,
         send: Send,
     ) -> int:
-        page = pages.find(path, method, posted=face is not None)
+        page = pages.find(path, scope["method"], posted=face is not None)
         answer = await page(self, path, headers)
-        await respond(send, answer.status, answer.content, answer.headers)
+        await respond(scope, send, answer.status, answer.content, answer.headers)
         return answer.status
 
     async def _pass(
@@ -200,7 +199,7 @@ class Gateway:
                 else:
                     answer = await _whole(job)
                     told = face.whole(chat.whole(answer), said, request_id)
-                    await respond(send, 200, _ENCODER.encode(told), [JSON, *trail.headers_of(answer)])
+                    await respond(scope, send, 200, _ENCODER.encode(told), [JSON, *trail.headers_of(answer)])
             return 200
         except (Left, Refused, asyncio.CancelledError):
             raise
@@ -231,7 +230,7 @@ async def _whole(job: Any) -> Answer:
         return error.answer
 
 
-async def _tell(send: Send, face: Face | None, problem: Problem) -> None:
+async def _tell(scope: Scope, send: Send, face: Face | None, problem: Problem) -> None:
     """Answer with a problem, in the words of the protocol that was asked."""
     told: Wire = (face or chat_face).error(problem)
     headers = [JSON]
@@ -245,4 +244,4 @@ async def _tell(send: Send, face: Face | None, problem: Problem) -> None:
         headers.append((b"x-should-retry", b"false"))  # what could be tried again has been
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await respond(send, problem.status, _ENCODER.encode(told), headers)
+    await respond(scope, send, problem.status, _ENCODER.encode(told), headers)

@@ -6,12 +6,14 @@ uvicorn bounds neither with httptools. Errors on this level have the chat-comple
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from cheapfirst.gateway.asgi import WHOLE
 from cheapfirst.gateway.faces import chat
 from cheapfirst.gateway.leave import LEAVERS
 from cheapfirst.gateway.problem import Problem
@@ -21,6 +23,27 @@ LONGEST_HEAD = 64 * 1024
 
 HEAD_WAIT = 15.0
 """Seconds that a request's head may take, from its first byte (from the connection's beginning for the first)."""
+
+
+def _whole(cycle: RequestResponseCycle, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Write a whole answer at once: what the cycle does with two messages, in a third of the time."""
+    if cycle.response_started or cycle.flow.write_paused or cycle.scope["method"] == "HEAD":
+        return False
+    if cycle.disconnected:
+        return True
+    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+        return False  # a value breaks its line, which uvicorn refuses
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    close = b"" if cycle.keep_alive else b"connection: close\r\n"
+    cycle.transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (STATUS_LINE[status], head, close, len(body), body))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class Protocol(HttpToolsProtocol):
@@ -53,7 +76,10 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("the head is too big")  # ends the parsing
         self._head = -(1 << 62)  # what follows is the body, which has a bound of its own
         self.scope[LEAVERS] = self._leavers  # type: ignore[literal-required]
+        scope: Any = self.scope
         super().on_headers_complete()
+        if self.cycle is not None:
+            scope[WHOLE] = partial(_whole, self.cycle)
 
     def on_message_complete(self) -> None:
         self._head = 0

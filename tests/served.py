@@ -92,7 +92,9 @@ class Served(Struct, frozen=True):
                 "SELECT generation_id, model_served, prompt_tokens, completion_tokens, cost FROM attempts"
                 " WHERE generation_id IS NOT NULL"
             ).fetchall()
-            total, unknown = db.execute("SELECT sum(cost), sum(unknown_attempts) FROM requests").fetchone()
+            total, unknown = db.execute(
+                "SELECT coalesce(sum(cost), 0), coalesce(sum(unknown_attempts), 0) FROM requests"
+            ).fetchone()
         books = self.simulator.books()
         assert sorted(entered) == sorted(
             (one["id"], one["model"], one["prompt_tokens"], one["completion_tokens"], to_pico(Decimal(one["cost"])))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable
-from re import _parser  # type: ignore[attr-defined] # the one reader of Python's own syntax
+from importlib import import_module
 from typing import Any
+
+_parser = import_module("re._parser")  # the one reader of Python's own syntax; type stubs disagree about it
 
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase + string.digits + " -_.@/:+#,"
 _MOST = 60

@@ -13,6 +13,7 @@ COMMANDS = {
     "explain": "the plan of a request, without calling anyone",
     "serve": "the gateway: point any OpenAI client's base URL at it",
     "report": "what was saved, what escalated and why, what each feature cost",
+    "ledger": "other tools' logs in, everything out, and its books against the upstream's",
     "why": "one request's story: its plan, its attempts, its bill",
     "estimate": "the monthly bill for your own mix, before you change anything",
     "keys": "virtual keys: who may use the gateway, and for what",

@@ -165,6 +165,7 @@ def test_times_are_read_in_every_form_and_are_utc_without_a_zone(written: Any, s
     [
         ("gpt-4o-mini", "openai", "openai/gpt-4o-mini"),
         ("gpt-4o-mini", None, "openai/gpt-4o-mini"),
+        ("gpt-4o-mini-2024-07-18", None, "openai/gpt-4o-mini"),
         ("azure/gpt-4o-mini", "azure", "openai/gpt-4o-mini"),
         ("openrouter/deepseek/deepseek-v4-flash", "openrouter", "deepseek/deepseek-v4-flash"),
         ("deepseek/deepseek-v4-flash", "openrouter", "deepseek/deepseek-v4-flash"),

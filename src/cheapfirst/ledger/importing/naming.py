@@ -41,6 +41,7 @@ FAMILIES = (
 """How the names of an author's models begin."""
 
 _POINT = re.compile(r"-(\d{1,2})-(\d{1,2})(?=-\d{8}$|-latest$|$)")
+_DATE = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 _VERSION = re.compile(r"-v\d+(:\d+)?$")
 
 
@@ -49,11 +50,16 @@ def spelled(catalog: Catalog, name: str, provider: str | None = None, *, batch: 
 
     `batch`: of the model at the prices of batches, which is one of its own.
     """
+    known = name
     for candidate in _candidates(name, provider):
         found = catalog.normalise(candidate)
-        if catalog.model(found).known:
-            return f"{found}:batch" if batch else found
-    return f"{name}:batch" if batch else name
+        model = catalog.model(found)
+        if model.prices:
+            known = found
+            break
+        if model.known and known == name:
+            known = found  # without a price: another spelling may have one
+    return f"{known}:batch" if batch else known
 
 
 def _candidates(name: str, provider: str | None) -> Iterator[str]:
@@ -69,6 +75,6 @@ def _candidates(name: str, provider: str | None) -> Iterator[str]:
     elif "/" in name and provider != name.partition("/")[0]:
         yield name
     for author in dict.fromkeys(author for author in authors if author):
-        for spelling in (slug, _POINT.sub(r"-\1.\2", slug)):
+        for spelling in dict.fromkeys((slug, _DATE.sub("", slug), _POINT.sub(r"-\1.\2", slug))):
             yield f"{author}/{spelling}"
     yield from (name, slug, bare)

@@ -16,10 +16,9 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from cheapfirst.catalog import Catalog
-from cheapfirst.catalog.cost import reported
-from cheapfirst.messages import Outcome, Settled, Story, Usage, Wire
+from cheapfirst.messages import Outcome, Settled, Story, Usage
 from cheapfirst.policy.table import Upstream as Options
-from cheapfirst.upstream.outcome import read_usage
+from cheapfirst.upstream.generation import charged, counted
 from cheapfirst.upstream.providers import bills_on
 
 if TYPE_CHECKING:
@@ -201,26 +200,6 @@ class Aftermath:
 
     def _served(self, about: About, model: str | None) -> str:
         return self._catalog.served(model, asked=about.asked, alone=about.alone)
-
-
-def charged(data: Wire) -> Decimal | None:
-    """USD that the page about an answer says it cost; None when it does not say."""
-    details = {"upstream_inference_cost": data.get("upstream_inference_cost")}
-    return reported({"cost": data.get("total_cost"), "is_byok": data.get("is_byok"), "cost_details": details})
-
-
-def counted(data: Wire) -> Usage | None:
-    """The tokens that the page about an answer says were billed; None when it does not say."""
-    if data.get("native_tokens_prompt") is None and data.get("native_tokens_completion") is None:
-        return None
-    return read_usage(
-        {
-            "prompt_tokens": data.get("native_tokens_prompt"),
-            "completion_tokens": data.get("native_tokens_completion"),
-            "prompt_tokens_details": {"cached_tokens": data.get("native_tokens_cached")},
-            "completion_tokens_details": {"reasoning_tokens": data.get("native_tokens_reasoning")},
-        }
-    )
 
 
 async def _pause(seconds: float, hurry: asyncio.Event) -> None:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from cheapfirst import AsyncRouter, Router
-from cheapfirst.aftermath import charged, counted
 from cheapfirst.gateway.server import serve_in_thread as serve_gateway
 from cheapfirst.simulator import Options, SimModel, serve_in_thread
 from cheapfirst.simulator.models import Latency
 from cheapfirst.simulator.thread import Handle
+from cheapfirst.upstream.generation import charged, counted
 from scripted import Exchange, Server, completion, delta, usage_chunk
 from talking import Talk, asking, request
 

@@ -1,4 +1,4 @@
-"""`cheapfirst ledger import`: other tools' logs into the ledger."""
+"""`cheapfirst ledger import | reconcile`: other tools' logs in, and the books against the upstream's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from cheapfirst import catalog as models
 from cheapfirst import policy as policies
 from cheapfirst.cli import options, screen
+from cheapfirst.cli.ledger_reconcile import reconcile
 from cheapfirst.ledger import locate
 from cheapfirst.ledger.importing.entry import LABELS
 from cheapfirst.money import show
@@ -28,7 +29,10 @@ MODELS = 15
 
 @click.group()
 def command() -> None:
-    """Bring other tools' logs into the ledger."""
+    """Bring other tools' logs in, and compare with the upstream's own books."""
+
+
+command.add_command(reconcile)
 
 
 @command.command("import")

@@ -190,3 +190,30 @@ def credits_page(books: Books, limit: Decimal | None) -> Wire:
     used = books.total.cost
     total = used if limit is None else int(limit * 10**12)
     return {"data": {"total_credits": money(total), "total_usage": money(used)}, "simulated": True}
+
+
+def activity_page(books: Books, date: str | None) -> Wire:
+    """`GET /activity`: what each model and provider did each UTC day. Unlike OpenRouter it shows today too: the
+    simulator forgets when it stops."""
+    days: dict[tuple[str, str, str, str], list[Bill]] = {}
+    for entry in books.entries.values():
+        day = datetime.datetime.fromtimestamp(entry.created, datetime.UTC).date().isoformat()
+        if entry.closed and date in (None, day):
+            days.setdefault((day, entry.model, entry.canonical, entry.provider), []).append(entry.bill)
+    rows = [
+        {
+            "date": day,
+            "model": model,
+            "model_permaslug": canonical,
+            "endpoint_id": f"simulated-{provider.lower().replace(' ', '-')}",
+            "provider_name": provider,
+            "usage": money(sum(bill.cost for bill in bills)),
+            "byok_usage_inference": money(sum(bill.upstream for bill in bills if bill.byok)),
+            "requests": len(bills),
+            "prompt_tokens": sum(bill.prompt for bill in bills),
+            "completion_tokens": sum(bill.completion for bill in bills),
+            "reasoning_tokens": sum(bill.reasoning for bill in bills),
+        }
+        for (day, model, canonical, provider), bills in sorted(days.items())
+    ]
+    return {"data": rows, "simulated": True}

@@ -44,6 +44,7 @@ def application(simulator: Simulator) -> web.Application:
         made.router.add_get(f"{prefix}/model/{{author}}/{{slug}}", desk.model)
         made.router.add_get(f"{prefix}/models/{{author}}/{{slug}}/endpoints", desk.endpoints)
         made.router.add_get(f"{prefix}/generation", desk.generation)
+        made.router.add_get(f"{prefix}/activity", desk.activity)
         made.router.add_get(f"{prefix}/key", desk.key)
         made.router.add_get(f"{prefix}/credits", desk.credits)
     made.router.add_get("/_simulator/books", desk.books)
@@ -144,6 +145,10 @@ class Desk:
         if entry is None or not ready:
             return _failed(failure(404, f"Generation {wanted} not found", "not_found"))
         return _json(pages.generation_page(entry))
+
+    async def activity(self, request: web.Request) -> web.Response:
+        """`GET /activity?date=`."""
+        return _json(pages.activity_page(self._simulator.world.books, request.query.get("date")))
 
     async def key(self, request: web.Request) -> web.Response:
         """`GET /key`."""

@@ -98,7 +98,7 @@ class Server:
         self.connections = 0
         self.open = 0
         self.seen: list[Exchange] = []
-        self.left = asyncio.Event()  # a client went away while we hung
+        self.left = asyncio.Event()  # a client went away while we hung or wrote
         self.empty = asyncio.Event()  # no connection is open
         self.empty.set()
 
@@ -111,7 +111,7 @@ class Server:
                 self.seen.append(exchange)
                 await self.reply(exchange)
         except ConnectionError:
-            pass
+            self.left.set()
         finally:
             writer.close()
             self.open -= 1

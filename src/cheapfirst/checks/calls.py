@@ -30,9 +30,10 @@ _TURN_ENDS = re.compile(
 """Where a model runs past the end of its answer into a turn it makes up."""
 
 _BETWEEN = re.compile(
-    r"(?:[\s,;`*)\]-]|(?<=\n)\s*\d+[.)](?=\s)|</?tool_calls?>|#[^\n]*|print\((?:\w+\))?|[A-Za-z_]\w*\s*=(?=\s*[A-Za-z_]))*+"
+    r"[\s,;`*)\]-]+|(?<=\n)\d+[.)](?=\s)|</?tool_calls?>|#[^\n]*|print\((?:\w+\))?|[A-Za-z_]\w*\s*=(?=\s*[A-Za-z_])"
 )
-"""What may stand between two calls of one block: separators, tags, comments, the rest of an assignment or print."""
+"""A piece of what may stand between two calls of one block: separators, tags, comments, the rest of an assignment or
+print."""
 
 _OWN_LINE = re.compile(r"[\s>*`\[-]*+(?:\d+[.)]\s*+)?+`*+(?:[A-Za-z_]\w*+\s*+=\s*+)?+(?:print\()?+`*+\Z")
 """What stands before a call on its line where the line is the call's own."""
@@ -155,7 +156,7 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
                 raise Broken("calls.unknown_tool", "A call stands in tags, but names no declared tool.", one.start)
             continue
         used.append(one)
-        if blocks and _BETWEEN.fullmatch(text, blocks[-1].end, one.start):
+        if blocks and _joined(text, blocks[-1].end, one.start):
             if any(call in blocks[-1].calls for call in calls):
                 raise Broken("calls.repeated", "The answer repeats a call, as in a loop.", one.start)
             blocks[-1].calls += calls
@@ -176,6 +177,13 @@ def _written(text: str, known: Tools, depth: int = 0) -> tuple[list[Call], list[
     steps += [step for one in used for step in one.trail]
     steps += [Step(kind=kind, position=place) for kind, place in shaped.notes.items()]
     return _one(blocks, text), [Step(kind="call.text"), *{step.kind: step for step in reversed(steps)}.values()]
+
+
+def _joined(text: str, start: int, end: int) -> bool:
+    """Whether only separators stand between two calls. No piece is tried in a second way: the time is linear."""
+    while start < end and (piece := _BETWEEN.match(text, start, end)):
+        start = piece.end()
+    return start == end
 
 
 def _mentioned(text: str, known: Tools) -> Callable[[int, int], bool]:
